@@ -1,0 +1,110 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "db.h"
+#include "record.h"
+
+#define BATCH_START	(KV_FRAME_LEN + KV_PAYLOAD_HEAD)
+#define BATCH_ROOM	((uint64_t)4096)
+
+int
+kv_key_check(struct kv_env *env, const void *key, size_t klen)
+{
+	if (klen == 0 || key == NULL)
+		return kv_fail(env, KEVO_EINVAL, "empty key");
+	if (klen > KEVO_KEY_MAX)
+		return kv_fail(env, KEVO_ELIMIT, "key of %zu bytes: the limit "
+		    "is %u", klen, KEVO_KEY_MAX);
+	return 0;
+}
+
+/* Room for n more bytes, and always for padding and trailer behind them. */
+static int
+make_room(struct kevo_batch *b, uint64_t n)
+{
+	uint64_t want = b->len + n + 8 + KV_TRAILER_LEN;
+	uint64_t room = b->room == 0 ? BATCH_ROOM : b->room;
+	uint8_t *p;
+
+	if (want <= b->room)
+		return 0;
+	while (room < want)
+		room += room / 2 + BATCH_ROOM;
+	if ((p = realloc(b->buf, (size_t)room)) == NULL)
+		return kv_fail(&b->db->env, KEVO_ENOMEM,
+		    "out of memory for a commit of %llu bytes",
+		    (unsigned long long)want);
+	b->buf = p;
+	b->room = room;
+	return 0;
+}
+
+int
+kv_batch_add(struct kevo_batch *b, int kind, const void *key, size_t klen,
+    const void *val, size_t vlen, uint64_t expires_ns)
+{
+	struct kv_env *env = &b->db->env;
+	uint64_t n;
+	int rc;
+
+	if ((rc = kv_key_check(env, key, klen)) != 0)
+		return rc;
+	if (vlen > KEVO_VALUE_MAX)
+		return kv_fail(env, KEVO_ELIMIT, "value of %zu bytes: the "
+		    "limit is %u", vlen, KEVO_VALUE_MAX);
+	if (b->len == 0)
+		b->len = BATCH_START;
+	n = kv_op_len(klen, vlen, expires_ns);
+	if (b->count >= KEVO_COMMIT_OPS ||
+	    b->len - KV_FRAME_LEN + n > KEVO_COMMIT_MAX)
+		return kv_fail(env, KEVO_ELIMIT, "commit too large: the limit "
+		    "is %u bytes and %u operations; commit in parts",
+		    KEVO_COMMIT_MAX, KEVO_COMMIT_OPS);
+	if ((rc = make_room(b, n)) != 0)
+		return rc;
+	b->len += kv_op_encode(b->buf + b->len, (enum kv_op_kind)kind,
+	    expires_ns, key, klen, val, vlen);
+	b->count++;
+	return 0;
+}
+
+void
+kv_batch_reset(struct kevo_batch *b)
+{
+	b->len = BATCH_START;
+	b->count = 0;
+	/* One huge commit shall not hold memory for ever. */
+	if (b->room > (uint64_t)16 << 20)
+		kv_batch_release(b);
+}
+
+void
+kv_batch_release(struct kevo_batch *b)
+{
+	free(b->buf);
+	b->buf = NULL;
+	b->room = 0;
+	b->len = 0;
+	b->count = 0;
+}
+
+int
+kv_cond_holds(const struct kevo_cond *c, int found,
+    const struct kevo_record *rec)
+{
+	switch (c->kind) {
+	case KEVO_IF_ANY:
+		return 1;
+	case KEVO_IF_ABSENT:
+		return !found;
+	case KEVO_IF_PRESENT:
+		return found;
+	case KEVO_IF_VALUE:
+		return found && rec->vlen == c->vlen &&
+		    (c->vlen == 0 || memcmp(rec->value, c->value,
+		    c->vlen) == 0);
+	case KEVO_IF_VERSION:
+		return found ? rec->version == c->version : c->version == 0;
+	}
+	return 0;
+}

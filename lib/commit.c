@@ -1,0 +1,298 @@
+#include <string.h>
+
+#include "db.h"
+#include "lock.h"
+#include "record.h"
+
+/*
+ * Committing.  The steps have the names that tests/model gives them.
+ *
+ *   W1_LOCK    take WRITER; an owner that died may have left a mark
+ *   W2_MARK    writing = what may be torn from here on
+ *   W3_APPEND  the record goes to the log
+ *   W4_INSERT  its keys go to the index, under a sequence number that no
+ *              reader looks for yet
+ *   W5_TAIL    the log ends behind it
+ *   W6_CLEAR   writing = nothing
+ *   W7_UNLOCK
+ *   S1_LOCK    take SYNC, unless another's sync covered us meanwhile
+ *   S2_MARK    syncing = the end that is going to be on disk
+ *   S3_SYNC    fdatasync
+ *   S4_PUBLISH synced and visible rise to that end
+ *
+ * A dies between any two of W2 and W7: B inherits WRITER and looks at the
+ * mark.  A whole record is rolled forward (inserting is idempotent), a torn
+ * one is zeroed; no index entry can point at a torn one, since W4 begins
+ * when the record is whole.  A dies in S3: synced did not move, but the
+ * kernel may have told A alone that pages were lost and marked them clean.
+ * So who finds S2's mark writes those bytes again before it syncs.
+ *
+ * Only the active segment has unsynced bytes: rotation syncs the old one
+ * before the new one exists.  So a syncer that loads `appended` and then
+ * `active` syncs what it needs: if the rotation lies between the two, the
+ * end it loaded is on disk already.
+ */
+
+/* How far ahead of the records space is reserved: as much as there is, at
+ * least and at most this. */
+#define RESERVE_MIN	((uint64_t)64 << 10)
+#define RESERVE_MAX	((uint64_t)1 << 20)
+
+const struct kv_tail *
+kv_tail(const struct kv_control *c)
+{
+	return &c->tail[atomic_load_explicit(&c->tail_turn,
+	    memory_order_acquire) & 1];
+}
+
+void
+kv_set_tail(struct kv_control *c, const struct kv_tail *t)
+{
+	uint64_t turn = atomic_load_explicit(&c->tail_turn,
+	    memory_order_relaxed);
+
+	c->tail[(turn + 1) & 1] = *t;
+	atomic_store_explicit(&c->tail_turn, turn + 1, memory_order_release);
+}
+
+void
+kv_mark_writing(struct kv_control *c, uint64_t kind, uint64_t off, uint64_t len)
+{
+	atomic_store_explicit(&c->writing_off, off, memory_order_relaxed);
+	atomic_store_explicit(&c->writing_len, len, memory_order_relaxed);
+	atomic_store_explicit(&c->writing, kind, memory_order_release);
+}
+
+void
+kv_clear_writing(struct kv_control *c)
+{
+	atomic_store_explicit(&c->writing, KV_WRITING_NOTHING,
+	    memory_order_release);
+}
+
+int
+kv_active_seg(struct kevo *db, struct kv_seg **out)
+{
+	int rc = kv_view_seg(db, db->view, db->view->last, out);
+
+	return rc == KV_RETRY ? kv_index_missing(db) : rc;
+}
+
+int
+kv_insert_ops(struct kevo *db, struct kv_seg *s, uint64_t rec_off, uint64_t seq)
+{
+	uint64_t off = rec_off + KV_FRAME_LEN;
+	uint32_t count = get_le32(s->log + off);
+	struct kv_op op;
+
+	for (off += KV_PAYLOAD_HEAD; count > 0; count--) {
+		if (kv_op_decode(s->log, s->log_len, off, &op) != 0 ||
+		    kv_index_insert(&s->ix, seq, (uint32_t)off) != 0)
+			return kv_fail(&db->env, KEVO_ECORRUPT, "%s: index of "
+			    "segment %llu is damaged; remove %s/shm when no "
+			    "process uses the database", db->path,
+			    (unsigned long long)s->counter, db->path);
+		off += op.len;
+	}
+	return 0;
+}
+
+/* ---- the writer's lock ------------------------------------------------- */
+
+static int
+busy(struct kevo *db)
+{
+	char who[96];
+
+	kv_holder_describe(db->ctl, who, sizeof(who));
+	return kv_fail(&db->env, KEVO_EBUSY, "%s: busy: locked by %s",
+	    db->path, who);
+}
+
+/* Under WRITER: is what we locked still the database? */
+static int
+check_place(struct kevo *db)
+{
+	uint64_t tick;
+	uint32_t nlink;
+	int rc;
+
+	if (atomic_load_explicit(&db->ctl->retired, memory_order_acquire) ||
+	    atomic_load_explicit(&db->ctl->failed, memory_order_acquire))
+		return KV_RETRY;
+	tick = kv_tick();
+	if (tick == db->tick)
+		return 0;
+	db->tick = tick;
+	rc = kv_file_stat(&db->env, db->lock_fd, kv_path(&db->dir, "LOCK"),
+	    NULL, NULL, &nlink);
+	if (rc != 0)
+		return rc;
+	if (nlink == 0)
+		return kv_fail(&db->env, KEVO_EREPLACED, "%s/LOCK was replaced "
+		    "under this process; open the database anew", db->path);
+	return kv_control_linked(&db->env, db->ctl_fd) ? 0 : KV_RETRY;
+}
+
+int
+kv_writer_lock(struct kevo *db)
+{
+	int64_t deadline;
+	int rc, tries;
+
+	if (db->slot == 0 || (db->flags & KEVO_RDONLY))
+		return kv_fail(&db->env, KEVO_EPERM, "%s: opened for reading "
+		    "only", db->path);
+	if (db->txn != NULL)
+		return kv_fail(&db->env, KEVO_EINVAL, "%s: a transaction is "
+		    "open on this handle", db->path);
+	deadline = kv_deadline(db);
+	for (tries = 0; tries < 16; tries++) {
+		if (kv_word_lock(&db->ctl->writer, db->lock_fd, db->slot,
+		    deadline) == KV_WORD_TIMEOUT)
+			return busy(db);
+		kv_holder_set(db->ctl, db->program);
+		rc = check_place(db);
+		if (rc == 0 && (rc = kv_view_extend(db)) == 0 &&
+		    (rc = kv_repair(db)) == 0)
+			return 0;
+		kv_word_unlock(&db->ctl->writer);
+		if (rc != KV_RETRY)
+			return rc;
+		if ((rc = kv_attach(db, deadline)) != 0)
+			return rc;
+	}
+	return kv_fail(&db->env, KEVO_EBUSY, "%s: its shared memory keeps "
+	    "being rebuilt", db->path);
+}
+
+void
+kv_writer_unlock(struct kevo *db)
+{
+	kv_word_unlock(&db->ctl->writer);
+}
+
+/* ---- appending --------------------------------------------------------- */
+
+/*
+ * Make the log exist on disk up to end, and some way beyond.  Records are
+ * copied into the mapped file: a small pwrite() costs forty times as much,
+ * since the page cache holds files in large pieces and looks through a whole
+ * piece at each write.  A map cannot report an error, so every byte is
+ * written by pwrite() once, here, as zeros, where ENOSPC and EIO are results.
+ */
+static int
+reserve_log(struct kevo *db, struct kv_seg *s, uint64_t end)
+{
+	struct kv_control *c = db->ctl;
+	uint64_t from = atomic_load_explicit(&c->reserved_to,
+	    memory_order_relaxed);
+	uint64_t step = from, to;
+	char name[KV_SEGMENT_NAME_LEN];
+	const char *full;
+	int rc;
+
+	if (end <= from)
+		return 0;
+	if (step < RESERVE_MIN)
+		step = RESERVE_MIN;
+	if (step > RESERVE_MAX)
+		step = RESERVE_MAX;
+	to = end > from + step ? end : from + step;
+	if (to > s->log_len)
+		to = s->log_len;
+	kv_segment_name(name, s->counter);
+	full = kv_path(&db->dir, name);
+	rc = kv_reserve(&db->env, s->fd, full, from, to - from);
+	if (rc == 0)
+		rc = kv_write_zeros(&db->env, s->fd, full, from, to - from);
+	if (rc == 0)
+		atomic_store_explicit(&c->reserved_to, to,
+		    memory_order_relaxed);
+	return rc;
+}
+
+/* Room in the log and in the index, so that nothing below lacks any. */
+static int
+make_room(struct kevo *db, uint64_t total, uint64_t nops, struct kv_seg **out)
+{
+	struct kv_control *c = db->ctl;
+	struct kv_seg *s;
+	int rc;
+
+	if ((rc = kv_active_seg(db, &s)) != 0)
+		return rc;
+	if (kv_tail(c)->off + total + KV_SEAL_LEN > s->log_len ||
+	    (rc = kv_index_grow(&db->env, s, nops)) == KV_RETRY) {
+		if ((rc = kv_rotate(db, total, nops)) != 0 ||
+		    (rc = kv_active_seg(db, &s)) != 0)
+			return rc;
+		rc = kv_index_grow(&db->env, s, nops);
+		if (rc == KV_RETRY)
+			rc = kv_fail(&db->env, KEVO_ELIMIT, "commit too large "
+			    "for its index; commit in parts");
+	}
+	if (rc != 0)
+		return rc;
+	*out = s;
+	return reserve_log(db, s, kv_tail(c)->off + total + KV_SEAL_LEN);
+}
+
+/* Frame, padding and trailer around the operations of a batch. */
+static uint64_t
+finish_record(struct kevo_batch *b, const struct kv_tail *t, uint64_t synced,
+    uint64_t *time_ns)
+{
+	struct kv_frame f;
+	uint64_t total, now = kv_now_ns();
+
+	put_le32(b->buf + KV_FRAME_LEN, b->count);
+	put_le32(b->buf + KV_FRAME_LEN + 4, 0);
+	f.payload_len = (uint32_t)(b->len - KV_FRAME_LEN);
+	f.type = KV_RECORD_COMMIT;
+	f.seq = t->seq + 1;
+	f.time_ns = now > t->time_ns ? now : t->time_ns + 1;
+	f.durable = synced;
+	kv_frame_encode(b->buf, &f);
+	total = kv_record_len(f.payload_len);
+	memset(b->buf + b->len, 0, (size_t)(total - KV_TRAILER_LEN - b->len));
+	put_le64(b->buf + total - KV_TRAILER_LEN,
+	    kv_chain(b->buf, total - KV_TRAILER_LEN, t->chain));
+	*time_ns = f.time_ns;
+	return total;
+}
+
+int
+kv_append(struct kevo *db, struct kevo_batch *b, int full, uint64_t *seq)
+{
+	struct kv_control *c = db->ctl;
+	uint64_t total = kv_record_len((uint32_t)(b->len - KV_FRAME_LEN));
+	struct kv_seg *s;
+	struct kv_tail t;
+	uint64_t time_ns;
+	int rc;
+
+	if ((rc = make_room(db, total, b->count, &s)) != 0)
+		return rc;
+	t = *kv_tail(c);
+	finish_record(b, &t, atomic_load_explicit(&c->synced,
+	    memory_order_relaxed), &time_ns);
+	kv_mark_writing(c, KV_WRITING_RECORD, t.off, total);	/* W2_MARK */
+	memcpy(s->log + t.off, b->buf, (size_t)total);		/* W3_APPEND */
+	rc = kv_insert_ops(db, s, t.off, t.seq + 1);		/* W4_INSERT */
+	if (rc != 0)
+		return rc;
+	t.off += total;						/* W5_TAIL */
+	t.seq++;
+	t.time_ns = time_ns;
+	t.chain = get_le64(b->buf + total - KV_TRAILER_LEN);
+	t.records++;
+	kv_set_tail(c, &t);
+	if (full)
+		atomic_store_explicit(&c->full_to, t.seq,
+		    memory_order_relaxed);
+	atomic_store_explicit(&c->appended, t.seq, memory_order_release);
+	kv_clear_writing(c);					/* W6_CLEAR */
+	*seq = t.seq;
+	return 0;
+}

@@ -1,0 +1,172 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "env.h"
+#include "file.h"
+#include "hash.h"
+#include "ident.h"
+
+#define MAGIC	"KEVOCTL1"
+#define NAME	"shm/control"
+
+static uint64_t
+head_hash(const struct kv_control *c)
+{
+	return kv_hash(c, offsetof(struct kv_control, hash), 0);
+}
+
+static uint64_t
+wal_ino(const struct kv_dir *dir)
+{
+	struct stat st;
+
+	return fstatat(dir->fd, "wal", &st, 0) == 0 ? (uint64_t)st.st_ino : 0;
+}
+
+int
+kv_control_format(struct kv_env *env, struct kv_control *c,
+    const struct kv_dir *dir, int fd, const struct kv_ident *ident,
+    uint64_t generation)
+{
+	struct kv_file_id id = { 0, 0, 0 };
+	int rc;
+
+	if (fd >= 0 && (rc = kv_file_stat(env, fd, kv_path(dir, NAME), NULL,
+	    &id, NULL)) != 0)
+		return rc;
+	memset(c, 0, sizeof(*c));
+	memcpy(c->magic, MAGIC, 8);
+	c->layout = KV_CONTROL_LAYOUT;
+	c->len = KV_CONTROL_LEN;
+	memcpy(c->id, ident->id, 16);
+	kv_boot_id(c->boot);
+	c->generation = generation;
+	c->dev = id.dev;
+	c->ino = id.ino;
+	c->birth_ns = id.birth_ns;
+	c->wal_ino = wal_ino(dir);
+	c->memtable_bytes = ident->memtable_bytes;
+	c->nonce = ident->nonce;
+	c->epoch = ident->epoch;
+	c->mode = ident->mode;
+	c->sync = (uint32_t)ident->sync;
+	c->hash = head_hash(c);
+	return 0;
+}
+
+/* Was it made in this place and since this boot? */
+static int
+is_current(const struct kv_control *c, const struct kv_file_id *id,
+    const struct kv_dir *dir)
+{
+	uint8_t boot[16];
+
+	if (c->hash != head_hash(c))
+		return 0;
+	if (c->dev != id->dev || c->ino != id->ino ||
+	    c->birth_ns != id->birth_ns || c->wal_ino != wal_ino(dir))
+		return 0;
+	kv_boot_id(boot);
+	return memcmp(boot, c->boot, 16) == 0;
+}
+
+int
+kv_control_map(struct kv_env *env, const struct kv_dir *dir, int writable,
+    struct kv_control **out, int *fd_out)
+{
+	const char *name = kv_path(dir, NAME);
+	struct kv_file_id id;
+	uint64_t size;
+	void *p;
+	int fd, rc;
+
+	*out = NULL;
+	*fd_out = -1;
+	fd = kv_openat(dir->fd, NAME, writable ? O_RDWR : O_RDONLY, 0);
+	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+		return KEVO_NOTFOUND;
+	if (fd < 0)
+		return kv_fail_errno(env, name, "open");
+	if ((rc = kv_file_stat(env, fd, name, &size, &id, NULL)) != 0)
+		goto err;
+	if (size != KV_CONTROL_LEN) {
+		rc = KEVO_FALSE;
+		goto err;
+	}
+	rc = kv_map(env, fd, name, KV_CONTROL_LEN, writable, &p);
+	if (rc != 0)
+		goto err;
+	*out = p;
+	if (memcmp((*out)->magic, MAGIC, 8) != 0 ||
+	    (*out)->layout != KV_CONTROL_LAYOUT ||
+	    (*out)->len != KV_CONTROL_LEN) {
+		kv_unmap(p, KV_CONTROL_LEN);
+		*out = NULL;
+		rc = KEVO_FALSE;
+		goto err;
+	}
+	*fd_out = fd;
+	return is_current(*out, &id, dir) ? 0 : KEVO_FALSE;
+err:
+	close(fd);
+	return rc;
+}
+
+void
+kv_control_unmap(struct kv_control *c, int fd)
+{
+	kv_unmap(c, KV_CONTROL_LEN);
+	if (fd >= 0)
+		close(fd);
+}
+
+int
+kv_control_linked(struct kv_env *env, int fd)
+{
+	uint32_t nlink;
+
+	return kv_file_stat(env, fd, NAME, NULL, NULL, &nlink) == 0 &&
+	    nlink > 0;
+}
+
+void
+kv_holder_set(struct kv_control *c, const char *program)
+{
+	struct kv_holder *h = &c->holder;
+	size_t n = strlen(program);
+
+	if (n >= sizeof(h->program))
+		n = sizeof(h->program) - 1;
+	memcpy(h->program, program, n);
+	h->program[n] = '\0';
+	atomic_store_explicit(&h->pid, (uint32_t)getpid(),
+	    memory_order_relaxed);
+	atomic_store_explicit(&h->since_ms, (uint64_t)kv_mono_ms(),
+	    memory_order_relaxed);
+}
+
+void
+kv_holder_describe(const struct kv_control *c, char *buf, size_t len)
+{
+	const struct kv_holder *h = &c->holder;
+	char program[sizeof(h->program)];
+	uint32_t pid = atomic_load_explicit(&h->pid, memory_order_relaxed);
+	int64_t since = (int64_t)atomic_load_explicit(&h->since_ms,
+	    memory_order_relaxed);
+	int64_t s = (kv_mono_ms() - since) / 1000;
+
+	memcpy(program, h->program, sizeof(program));
+	program[sizeof(program) - 1] = '\0';
+	for (char *p = program; *p != '\0'; p++)
+		if (*p < ' ' || *p > '~')
+			*p = '?';
+	snprintf(buf, len, "%s, pid %" PRIu32 ", for %" PRId64 " s",
+	    program[0] != '\0' ? program : "a program", pid, s < 0 ? 0 : s);
+}

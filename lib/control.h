@@ -1,0 +1,139 @@
+/*
+ * control: the shared memory in which the processes of one database say
+ * where they are.
+ *
+ * It is a cache: all of it can be derived from FORMAT and the log, and is
+ * derived anew (a new generation) after a boot, a copy or a damage.  Each
+ * field names its writer.  Positions are sequence numbers and only grow.
+ * The protocol that moves them is described in commit.c and explored by
+ * tests/model.
+ */
+#ifndef KV_CONTROL_H
+#define KV_CONTROL_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+struct kv_env;
+struct kv_dir;
+struct kv_ident;
+
+#define KV_CONTROL_LAYOUT	1
+#define KV_CONTROL_LEN		4096
+
+/* Where the log ends: written in the idle slot of a pair, then chosen. */
+struct kv_tail {
+	uint64_t segment;	/* counter of the active segment */
+	uint64_t off;		/* bytes used in it */
+	uint64_t seq;		/* of the last record */
+	uint64_t chain;		/* its chain value */
+	uint64_t time_ns;	/* its commit time */
+	uint64_t records;	/* in this segment, for its seal */
+};
+
+enum kv_writing_kind {
+	KV_WRITING_NOTHING = 0,
+	KV_WRITING_RECORD = 1,	/* len bytes at off may be torn */
+	KV_WRITING_SEAL = 2	/* rotation has begun */
+};
+
+/* For messages only: nothing is decided by it. */
+struct kv_holder {
+	_Atomic uint32_t pid;
+	_Atomic uint32_t pad;
+	_Atomic uint64_t since_ms;	/* of the monotonic clock */
+	char program[32];
+};
+
+struct kv_control {
+	/* Written once, before the file gets its name. */
+	char magic[8];			/* "KEVOCTL1" */
+	uint32_t layout;
+	uint32_t len;			/* KV_CONTROL_LEN */
+	uint8_t id[16];			/* of the database */
+	uint8_t boot[16];		/* of the kernel; zero: unknown */
+	uint64_t generation;		/* random; part of index names */
+	uint64_t dev, ino, birth_ns;	/* of this file, against copies */
+	uint64_t wal_ino;		/* of wal/ */
+	uint64_t memtable_bytes;	/* from FORMAT, as are the next four */
+	uint64_t nonce;
+	uint32_t epoch;
+	uint32_t mode;
+	uint32_t sync;
+	uint32_t pad;
+	uint64_t hash;			/* XXH3-64 of the fields before */
+
+	/* Lock words; lock.h. */
+	_Alignas(64) _Atomic uint32_t writer;
+	_Alignas(64) _Atomic uint32_t syncer;
+
+	/* The rebuilder sets retired, holding WRITER and SYNC; a syncer sets
+	 * failed to an errno and nobody clears it. */
+	_Alignas(64) _Atomic uint32_t retired;
+	_Atomic uint32_t failed;
+
+	/* Read by every reader; written by committers, by maximum. */
+	_Alignas(64) _Atomic uint64_t visible;
+	_Atomic uint64_t first;		/* oldest segment; by WRITER */
+	_Atomic uint64_t active;	/* newest segment; by WRITER */
+
+	/* Read by committers. */
+	_Alignas(64) _Atomic uint64_t synced;	/* by maximum */
+	_Atomic uint64_t syncing;	/* end of a sync that has begun and
+					 * not succeeded; 0: none */
+	_Alignas(64) _Atomic uint64_t appended;	/* by WRITER */
+	_Atomic uint64_t full_to;	/* last FULL commit; by WRITER */
+
+	/* Written by the owner of WRITER, for itself and its heir. */
+	_Alignas(64) _Atomic uint64_t writing;	/* enum kv_writing_kind */
+	_Atomic uint64_t writing_off;
+	_Atomic uint64_t writing_len;
+	_Atomic uint64_t reserved_to;	/* bytes of the active segment that
+					 * exist on disk */
+	_Alignas(64) _Atomic uint64_t tail_turn;	/* tail[turn & 1] */
+	struct kv_tail tail[2];
+
+	_Alignas(64) struct kv_holder holder;	/* of WRITER */
+};
+
+_Static_assert(sizeof(struct kv_control) <= KV_CONTROL_LEN,
+    "control fits its file");
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics need no lock");
+
+/* Raise *p to v; never lowers it. */
+static inline void
+kv_raise(_Atomic uint64_t *p, uint64_t v)
+{
+	uint64_t old = atomic_load_explicit(p, memory_order_relaxed);
+
+	while (old < v && !atomic_compare_exchange_weak_explicit(p, &old, v,
+	    memory_order_release, memory_order_relaxed))
+		;
+}
+
+/*
+ * Fill in the part that is written once.  fd is the file, under its
+ * temporary name.
+ */
+int kv_control_format(struct kv_env *env, struct kv_control *c,
+    const struct kv_dir *dir, int fd, const struct kv_ident *ident,
+    uint64_t generation);
+
+/*
+ * Map shm/control.  Returns 0 with *c and *fd set, KEVO_NOTFOUND if it is
+ * missing, KEVO_FALSE if it is of another boot, file or layout or damaged
+ * (then *c is still set if it can be mapped and says KEVOCTL1 of this
+ * layout, for its lock words), or an error.
+ */
+int kv_control_map(struct kv_env *env, const struct kv_dir *dir,
+    int writable, struct kv_control **c, int *fd);
+void kv_control_unmap(struct kv_control *c, int fd);
+
+/* 1 if shm/control is still the file that was mapped. */
+int kv_control_linked(struct kv_env *env, int fd);
+
+/* Fill the holder's note, or describe it ("kevo-put, pid 812, for 4 s"). */
+void kv_holder_set(struct kv_control *c, const char *program);
+void kv_holder_describe(const struct kv_control *c, char *buf, size_t len);
+
+#endif /* KV_CONTROL_H */

@@ -1,0 +1,334 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "env.h"
+#include "file.h"
+#include "kevo.h"
+
+#ifndef FALLOC_FL_PUNCH_HOLE
+#define FALLOC_FL_KEEP_SIZE	0x01
+#define FALLOC_FL_PUNCH_HOLE	0x02
+#endif
+
+const char *
+kv_path(const struct kv_dir *dir, const char *name)
+{
+	static _Thread_local char buf[2][512];
+	static _Thread_local int turn;
+	char *b = buf[turn ^= 1];
+
+	snprintf(b, sizeof(buf[0]), "%s/%s", dir->path, name);
+	return b;
+}
+
+int
+kv_openat(int dirfd, const char *name, int flags, mode_t mode)
+{
+	int fd, high;
+
+	do
+		fd = openat(dirfd, name, flags | O_CLOEXEC, mode);
+	while (fd < 0 && errno == EINTR);
+	if (fd < 0 || fd > 2)
+		return fd;
+	high = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	close(fd);
+	return high;
+}
+
+int
+kv_pwrite(struct kv_env *env, int fd, const char *name, const void *p,
+    size_t len, uint64_t off)
+{
+	const uint8_t *b = p;
+
+	while (len > 0) {
+		ssize_t n = pwrite(fd, b, len, (off_t)off);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			if (n == 0)
+				errno = EIO;
+			return kv_fail_errno(env, name, "write");
+		}
+		b += n;
+		off += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int
+kv_pread(struct kv_env *env, int fd, const char *name, void *p, size_t len,
+    uint64_t off)
+{
+	uint8_t *b = p;
+
+	while (len > 0) {
+		ssize_t n = pread(fd, b, len, (off_t)off);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return kv_fail_errno(env, name, "read");
+		if (n == 0)
+			return kv_fail(env, KEVO_ECORRUPT,
+			    "%s: ends at byte %llu, %zu more expected", name,
+			    (unsigned long long)off, len);
+		b += n;
+		off += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int
+kv_read_small(struct kv_env *env, const struct kv_dir *dir, const char *name,
+    size_t max, char **out, size_t *len)
+{
+	const char *full = kv_path(dir, name);
+	uint64_t size;
+	char *b = NULL;
+	int fd, rc;
+
+	fd = kv_openat(dir->fd, name, O_RDONLY, 0);
+	if (fd < 0 && errno == ENOENT)
+		return kv_fail(env, KEVO_ENODB, "%s: missing", full);
+	if (fd < 0)
+		return kv_fail_errno(env, full, "open");
+	if ((rc = kv_file_stat(env, fd, full, &size, NULL, NULL)) != 0)
+		goto out;
+	if (size > max) {
+		rc = kv_fail(env, KEVO_ENOTDB, "%s: too large", full);
+		goto out;
+	}
+	if ((b = malloc((size_t)size + 1)) == NULL) {
+		rc = kv_fail(env, KEVO_ENOMEM, "%s: out of memory", full);
+		goto out;
+	}
+	if ((rc = kv_pread(env, fd, full, b, (size_t)size, 0)) != 0) {
+		free(b);
+		goto out;
+	}
+	b[size] = '\0';
+	*out = b;
+	*len = (size_t)size;
+out:
+	close(fd);
+	return rc;
+}
+
+int
+kv_write_zeros(struct kv_env *env, int fd, const char *name, uint64_t off,
+    uint64_t len)
+{
+	static const uint8_t zeros[1 << 18];
+	int rc;
+
+	while (len > 0) {
+		size_t n = len < sizeof(zeros) ? (size_t)len : sizeof(zeros);
+
+		if ((rc = kv_pwrite(env, fd, name, zeros, n, off)) != 0)
+			return rc;
+		off += n;
+		len -= n;
+	}
+	return 0;
+}
+
+int
+kv_reserve(struct kv_env *env, int fd, const char *name, uint64_t off,
+    uint64_t len)
+{
+	int r;
+
+	/* The system's own call, not libc's posix_fallocate(): one libc
+	 * emulates that by writing into the file. */
+	do
+		r = fallocate(fd, 0, (off_t)off, (off_t)len);
+	while (r != 0 && errno == EINTR);
+	if (r == 0)
+		return 0;
+	if (errno == EOPNOTSUPP)
+		return kv_write_zeros(env, fd, name, off, len);
+	return kv_fail_errno(env, name, "reserve space");
+}
+
+int
+kv_zero(struct kv_env *env, int fd, const char *name, uint64_t off,
+    uint64_t len)
+{
+	if (len == 0)
+		return 0;
+	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+	    (off_t)off, (off_t)len) == 0)
+		return 0;
+	return kv_write_zeros(env, fd, name, off, len);
+}
+
+int
+kv_datasync(int fd)
+{
+	int r;
+
+	do
+		r = fdatasync(fd);
+	while (r != 0 && errno == EINTR);
+	return r == 0 ? 0 : errno;
+}
+
+int
+kv_sync_dir(struct kv_env *env, const struct kv_dir *dir, const char *name)
+{
+	int fd, r, rc = 0;
+
+	fd = kv_openat(dir->fd, name, O_RDONLY | O_DIRECTORY, 0);
+	if (fd < 0)
+		return kv_fail_errno(env, kv_path(dir, name), "open");
+	do
+		r = fsync(fd);
+	while (r != 0 && errno == EINTR);
+	if (r != 0)
+		rc = kv_fail_errno(env, kv_path(dir, name), "sync");
+	close(fd);
+	return rc;
+}
+
+/*
+ * statx(2) as the kernel has it: one call gives size, identity, birth time
+ * and links, and not every C library declares it.
+ */
+struct statx_time {
+	int64_t sec;
+	uint32_t nsec;
+	int32_t pad;
+};
+
+struct statx_buf {
+	uint32_t mask, blksize;
+	uint64_t attributes;
+	uint32_t nlink, uid, gid;
+	uint16_t mode, pad;
+	uint64_t ino, size, blocks, attributes_mask;
+	struct statx_time atime, btime, ctime, mtime;
+	uint32_t rdev_major, rdev_minor, dev_major, dev_minor;
+	uint64_t spare[14];
+};
+
+#define STATX_EMPTY_PATH	0x1000
+#define STATX_BASIC_AND_BIRTH	0xfff
+
+int
+kv_file_stat(struct kv_env *env, int fd, const char *name, uint64_t *size,
+    struct kv_file_id *id, uint32_t *nlink)
+{
+	struct statx_buf st;
+
+	memset(&st, 0, sizeof(st));
+	if (syscall(SYS_statx, fd, "", STATX_EMPTY_PATH,
+	    STATX_BASIC_AND_BIRTH, &st) != 0)
+		return kv_fail_errno(env, name, "examine");
+	if (size != NULL)
+		*size = st.size;
+	if (nlink != NULL)
+		*nlink = st.nlink;
+	if (id != NULL) {
+		id->dev = ((uint64_t)st.dev_major << 32) | st.dev_minor;
+		id->ino = st.ino;
+		id->birth_ns = (uint64_t)st.btime.sec * 1000000000u +
+		    st.btime.nsec;
+	}
+	return 0;
+}
+
+int
+kv_map(struct kv_env *env, int fd, const char *name, size_t len, int writable,
+    void **out)
+{
+	int prot = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+	void *p = mmap(NULL, len, prot, MAP_SHARED, fd, 0);
+
+	if (p == MAP_FAILED)
+		return kv_fail_errno(env, name, "map");
+	*out = p;
+	return 0;
+}
+
+void
+kv_unmap(void *p, size_t len)
+{
+	if (p != NULL)
+		munmap(p, len);
+}
+
+void *
+kv_map_anon(size_t len)
+{
+	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+int
+kv_fs_supported(int fd, uint64_t *type)
+{
+	/* ext4, xfs, btrfs, zfs, f2fs, tmpfs, ramfs, overlayfs, bcachefs */
+	static const uint32_t known[] = {
+		0xef53, 0x58465342, 0x9123683e, 0x2fc12fc1, 0xf2f52010,
+		0x01021994, 0x858458f6, 0x794c7630, 0xca451a4e
+	};
+	struct statfs fs;
+
+	*type = 0;
+	if (fstatfs(fd, &fs) != 0)
+		return 1;
+	*type = (uint32_t)fs.f_type;
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (*type == known[i])
+			return 1;
+	return 0;
+}
+
+static int
+hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return -1;
+}
+
+void
+kv_boot_id(uint8_t out[16])
+{
+	char text[64];
+	int fd, n = 0;
+	ssize_t len;
+
+	memset(out, 0, 16);
+	fd = kv_openat(AT_FDCWD, "/proc/sys/kernel/random/boot_id", O_RDONLY,
+	    0);
+	if (fd < 0)
+		return;
+	len = read(fd, text, sizeof(text));
+	close(fd);
+	for (ssize_t i = 0; i < len && n < 32; i++) {
+		int d = hex_digit(text[i]);
+
+		if (d < 0)
+			continue;
+		out[n / 2] |= (uint8_t)(n % 2 == 0 ? d << 4 : d);
+		n++;
+	}
+}

@@ -1,0 +1,90 @@
+/*
+ * file: whole reads and writes, syncing, mapping; what is peculiar to Linux
+ * in them.
+ *
+ * Paths are relative to a directory descriptor; `name` in a message is the
+ * database's path and the file's, made by kv_path().  Each function returns
+ * 0 or a status with the sentence stored in env, unless said otherwise.
+ */
+#ifndef KV_FILE_H
+#define KV_FILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct kv_env;
+
+/* Where a database lives; paths in messages begin with path. */
+struct kv_dir {
+	int fd;			/* of the directory, O_PATH */
+	const char *path;
+};
+
+/* "DIR/NAME" for a message, in a buffer that the next calls reuse. */
+const char *kv_path(const struct kv_dir *dir, const char *name);
+
+/*
+ * openat() with O_CLOEXEC.  The descriptor is never 0, 1 or 2, so that a
+ * program with closed standard streams cannot write into a data file.
+ * Returns it, or -1 with errno set.
+ */
+int kv_openat(int dirfd, const char *name, int flags, mode_t mode);
+
+/* Write or read exactly len bytes at off, through EINTR and short counts. */
+int kv_pwrite(struct kv_env *env, int fd, const char *name, const void *p,
+    size_t len, uint64_t off);
+int kv_pread(struct kv_env *env, int fd, const char *name, void *p,
+    size_t len, uint64_t off);
+
+/* Read a whole small file (at most max bytes) into malloc'd memory with a
+ * zero byte after it.  A larger one is KEVO_ENOTDB.  KEVO_ENODB: absent. */
+int kv_read_small(struct kv_env *env, const struct kv_dir *dir,
+    const char *name, size_t max, char **out, size_t *len);
+
+/*
+ * Make the bytes off..off+len of a file exist on disk, so that writing them
+ * cannot lack space.  Where the file system cannot reserve, zeros are
+ * written: only bytes past the used end may be given.
+ */
+int kv_reserve(struct kv_env *env, int fd, const char *name, uint64_t off,
+    uint64_t len);
+
+/* Overwrite with zeros, or make a hole where the file system can. */
+int kv_write_zeros(struct kv_env *env, int fd, const char *name,
+    uint64_t off, uint64_t len);
+int kv_zero(struct kv_env *env, int fd, const char *name, uint64_t off,
+    uint64_t len);
+
+/* fdatasync() through EINTR; returns 0 or an errno. */
+int kv_datasync(int fd);
+
+/* fsync a directory below dir. */
+int kv_sync_dir(struct kv_env *env, const struct kv_dir *dir,
+    const char *name);
+
+struct kv_file_id {
+	uint64_t dev, ino, birth_ns;
+};
+
+/* Size, identity and link count of an open file; any out may be NULL. */
+int kv_file_stat(struct kv_env *env, int fd, const char *name,
+    uint64_t *size, struct kv_file_id *id, uint32_t *nlink);
+
+/* Map len bytes shared from the start; more than the file has may be asked
+ * for, those come to exist when it grows. */
+int kv_map(struct kv_env *env, int fd, const char *name, size_t len,
+    int writable, void **out);
+void kv_unmap(void *p, size_t len);
+
+/* Anonymous zeroed memory that is not charged until touched; NULL: none. */
+void *kv_map_anon(size_t len);
+
+/* 1 if the file system of fd has shared locks and maps that kevo knows to
+ * work, 0 if not, with its type in *type. */
+int kv_fs_supported(int fd, uint64_t *type);
+
+/* The kernel's identity of this boot; all zero if it cannot be read. */
+void kv_boot_id(uint8_t out[16]);
+
+#endif /* KV_FILE_H */

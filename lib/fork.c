@@ -1,0 +1,72 @@
+#include <pthread.h>
+#include <unistd.h>
+
+#include "db.h"
+
+/*
+ * A child of fork() shares its parent's open file descriptions, so the
+ * kernel would go on seeing a killed parent's slot as alive.  The child
+ * closes them before anything else can run in it.
+ */
+static pthread_mutex_t list_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct kevo *list;
+static uint32_t fork_count;
+static int registered;
+
+static void
+before_fork(void)
+{
+	pthread_mutex_lock(&list_mutex);
+}
+
+static void
+after_fork_in_parent(void)
+{
+	pthread_mutex_unlock(&list_mutex);
+}
+
+static void
+after_fork_in_child(void)
+{
+	fork_count++;
+	for (struct kevo *db = list; db != NULL; db = db->next)
+		if (db->lock_fd >= 0) {
+			close(db->lock_fd);
+			db->lock_fd = -1;
+		}
+	pthread_mutex_unlock(&list_mutex);
+}
+
+void
+kv_fork_enlist(struct kevo *db)
+{
+	pthread_mutex_lock(&list_mutex);
+	if (!registered) {
+		pthread_atfork(before_fork, after_fork_in_parent,
+		    after_fork_in_child);
+		registered = 1;
+	}
+	db->fork_count = fork_count;
+	db->next = list;
+	db->prevp = &list;
+	if (list != NULL)
+		list->prevp = &db->next;
+	list = db;
+	pthread_mutex_unlock(&list_mutex);
+}
+
+void
+kv_fork_delist(struct kevo *db)
+{
+	pthread_mutex_lock(&list_mutex);
+	*db->prevp = db->next;
+	if (db->next != NULL)
+		db->next->prevp = db->prevp;
+	pthread_mutex_unlock(&list_mutex);
+}
+
+int
+kv_forked(const struct kevo *db)
+{
+	return db->fork_count != fork_count;
+}

@@ -1,0 +1,418 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "db.h"
+#include "record.h"
+
+/*
+ * The public functions that need little more than a check of their
+ * arguments.  kevo_open() and kevo_close() are in open.c, iterators in
+ * iter.c, transactions in txn.c.
+ */
+
+struct kevo_snapshot {
+	struct kevo *db;
+	struct kv_view *view;
+	uint64_t seq;
+};
+
+/* How often a reader begins anew because the generation moved under it. */
+#define TRIES	8
+
+const char *
+kevo_errmsg(const struct kevo *db)
+{
+	return db == NULL ? "out of memory" : db->env.msg;
+}
+
+const char *
+kevo_strerror(int status)
+{
+	switch (status) {
+	case KEVO_OK: return "done";
+	case KEVO_NOTFOUND: return "not found";
+	case KEVO_FALSE: return "condition is false";
+	case KEVO_EINVAL: return "invalid argument";
+	case KEVO_ELIMIT: return "too large";
+	case KEVO_ENODB: return "no such database";
+	case KEVO_ENOTDB: return "not a kevo database";
+	case KEVO_ECORRUPT: return "database is damaged";
+	case KEVO_ECREATE: return "cannot create database";
+	case KEVO_EIO: return "input or output error";
+	case KEVO_EUNKNOWN: return "not known to be durable";
+	case KEVO_EBUSY: return "busy";
+	case KEVO_EPERM: return "not permitted";
+	case KEVO_ENOMEM: return "out of memory";
+	case KEVO_EFORKED: return "handle belongs to the parent process";
+	case KEVO_ECONFIG: return "bad setting";
+	case KEVO_EREPLACED: return "database was replaced";
+	}
+	return "unknown status";
+}
+
+const char *
+kevo_setting_names(void)
+{
+	return "memtable_bytes\0size of a log segment, 64K to 1G (64M)\0"
+	    "sync\0default durability: full, batch or none (full)\0";
+}
+
+void
+kevo_free(void *p)
+{
+	free(p);
+}
+
+static int
+usable(struct kevo *db)
+{
+	if (db->ctl == NULL)
+		return KEVO_EINVAL;	/* kevo_open() said why */
+	if (kv_forked(db))
+		return kv_fail(&db->env, KEVO_EFORKED, "the handle belongs to "
+		    "the parent process");
+	return 0;
+}
+
+int
+kv_index_missing(struct kevo *db)
+{
+	return kv_fail(&db->env, KEVO_ECORRUPT, "%s/shm: index files are "
+	    "missing; remove shm when no process uses the database",
+	    db->path);
+}
+
+/* A reader met an index file that is gone: either a newer generation has
+ * taken its place, or somebody removed it and one has to be built. */
+static int
+attach_again(struct kevo *db)
+{
+	db->broken = db->ctl->generation;
+	return kv_attach(db, kv_deadline(db));
+}
+
+/* ---- reading ----------------------------------------------------------- */
+
+int
+kevo_peek(struct kevo *db, const struct kevo_snapshot *snap, const void *key,
+    size_t klen, struct kevo_record *rec)
+{
+	uint64_t seq;
+	int rc;
+
+	if ((rc = usable(db)) != 0 ||
+	    (rc = kv_key_check(&db->env, key, klen)) != 0)
+		return rc;
+	if (snap != NULL)
+		return kv_lookup(db, snap->view, snap->seq, key, klen, rec);
+	for (int i = 0; i < TRIES; i++) {
+		if ((rc = kv_view_now(db, &seq)) != 0)
+			return rc;
+		rc = kv_lookup(db, db->view, seq, key, klen, rec);
+		if (rc != KV_RETRY)
+			return rc;
+		if ((rc = attach_again(db)) != 0)
+			return rc;
+	}
+	return kv_index_missing(db);
+}
+
+int
+kevo_get(struct kevo *db, const struct kevo_snapshot *snap, const void *key,
+    size_t klen, void **val, size_t *vlen)
+{
+	struct kevo_record rec;
+	char *p;
+	int rc;
+
+	if ((rc = kevo_peek(db, snap, key, klen, &rec)) != 0)
+		return rc;
+	if ((p = malloc(rec.vlen + 1)) == NULL)
+		return kv_fail(&db->env, KEVO_ENOMEM, "out of memory for a "
+		    "value of %zu bytes", rec.vlen);
+	if (rec.vlen > 0)
+		memcpy(p, rec.value, rec.vlen);
+	p[rec.vlen] = '\0';
+	*val = p;
+	*vlen = rec.vlen;
+	return 0;
+}
+
+/* A view of now with every segment mapped, so that it stays readable. */
+static int
+take_view(struct kevo *db, struct kv_view **view, uint64_t *seq)
+{
+	struct kv_seg *s;
+	int rc;
+
+	for (int i = 0; i < TRIES; i++) {
+		if ((rc = kv_view_now(db, seq)) != 0)
+			return rc;
+		*view = db->view;
+		for (uint64_t c = (*view)->last; c >= (*view)->first; c--)
+			if ((rc = kv_view_seg(db, *view, c, &s)) != 0)
+				break;
+		if (rc != KV_RETRY)
+			return rc;
+		if ((rc = attach_again(db)) != 0)
+			return rc;
+	}
+	return kv_index_missing(db);
+}
+
+int
+kevo_snapshot_new(struct kevo *db, struct kevo_snapshot **out)
+{
+	struct kevo_snapshot *s;
+	int rc;
+
+	if ((rc = usable(db)) != 0)
+		return rc;
+	if ((s = calloc(1, sizeof(*s))) == NULL)
+		return kv_fail(&db->env, KEVO_ENOMEM, "out of memory");
+	s->db = db;
+	if ((rc = take_view(db, &s->view, &s->seq)) != 0) {
+		free(s);
+		return rc;
+	}
+	s->view->refs++;
+	*out = s;
+	return 0;
+}
+
+void
+kevo_snapshot_free(struct kevo_snapshot *s)
+{
+	if (s == NULL)
+		return;
+	kv_view_unref(s->view);
+	free(s);
+}
+
+uint64_t
+kevo_snapshot_version(const struct kevo_snapshot *s)
+{
+	return s->seq;
+}
+
+int
+kevo_iter_new(struct kevo *db, const struct kevo_snapshot *snap,
+    const struct kevo_range *range, struct kevo_iter **out)
+{
+	struct kv_view *v;
+	uint64_t seq;
+	int rc;
+
+	if ((rc = usable(db)) != 0)
+		return rc;
+	if (snap != NULL)
+		return kv_iter_new(db, snap->view, snap->seq, NULL, range,
+		    out);
+	if ((rc = take_view(db, &v, &seq)) != 0)
+		return rc;
+	return kv_iter_new(db, v, seq, NULL, range, out);
+}
+
+/* ---- writing ----------------------------------------------------------- */
+
+static enum kevo_sync
+sync_of(const struct kevo *db, enum kevo_sync sync)
+{
+	return sync == KEVO_SYNC_DEFAULT ? db->sync : sync;
+}
+
+/* Under WRITER. */
+static int
+check_cond(struct kevo *db, const void *key, size_t klen,
+    const struct kevo_cond *cond)
+{
+	struct kevo_record rec;
+	int rc = kv_lookup(db, db->view, kv_tail(db->ctl)->seq, key, klen,
+	    &rec);
+
+	if (rc == KV_RETRY)
+		return kv_index_missing(db);
+	if (rc < 0)
+		return rc;
+	return kv_cond_holds(cond, rc == 0, &rec) ? 0 : KEVO_FALSE;
+}
+
+/*
+ * One operation, one commit.  A false condition is an answer about a state
+ * that may not be on disk yet; it is given when that is.
+ */
+static int
+write_one(struct kevo *db, int kind, const void *key, size_t klen,
+    const void *val, size_t vlen, const struct kevo_write *w,
+    uint64_t *version)
+{
+	static const struct kevo_write defaults;
+	enum kevo_sync sync;
+	uint64_t seq;
+	int rc;
+
+	if (w == NULL)
+		w = &defaults;
+	if ((rc = usable(db)) != 0)
+		return rc;
+	kv_batch_reset(&db->one);
+	rc = kv_batch_add(&db->one, kind, key, klen, val, vlen,
+	    w->expires_ns);
+	if (rc != 0 || (rc = kv_writer_lock(db)) != 0)
+		return rc;
+	sync = sync_of(db, w->sync);
+	if (w->cond.kind != KEVO_IF_ANY)
+		rc = check_cond(db, key, klen, &w->cond);
+	if (rc == 0)
+		rc = kv_append(db, &db->one, sync == KEVO_SYNC_FULL, &seq);
+	else if (rc == KEVO_FALSE)
+		seq = kv_tail(db->ctl)->seq;
+	kv_writer_unlock(db);
+	if (rc == KEVO_FALSE) {
+		rc = kv_settle(db, seq);
+		return rc != 0 ? rc : KEVO_FALSE;
+	}
+	if (rc != 0)
+		return rc;
+	if (version != NULL)
+		*version = seq;
+	return kv_publish(db, seq, sync);
+}
+
+int
+kevo_put(struct kevo *db, const void *key, size_t klen, const void *val,
+    size_t vlen, const struct kevo_write *w, uint64_t *version)
+{
+	return write_one(db, KV_OP_PUT, key, klen, val, vlen, w, version);
+}
+
+int
+kevo_delete(struct kevo *db, const void *key, size_t klen,
+    const struct kevo_write *w, uint64_t *version)
+{
+	return write_one(db, KV_OP_DELETE, key, klen, NULL, 0, w, version);
+}
+
+int
+kevo_batch_new(struct kevo *db, struct kevo_batch **out)
+{
+	struct kevo_batch *b = calloc(1, sizeof(*b));
+
+	if (b == NULL)
+		return kv_fail(&db->env, KEVO_ENOMEM, "out of memory");
+	b->db = db;
+	*out = b;
+	return 0;
+}
+
+void
+kevo_batch_free(struct kevo_batch *b)
+{
+	if (b == NULL)
+		return;
+	kv_batch_release(b);
+	free(b);
+}
+
+void
+kevo_batch_clear(struct kevo_batch *b)
+{
+	kv_batch_reset(b);
+}
+
+int
+kevo_batch_put(struct kevo_batch *b, const void *key, size_t klen,
+    const void *val, size_t vlen, uint64_t expires_ns)
+{
+	return kv_batch_add(b, KV_OP_PUT, key, klen, val, vlen, expires_ns);
+}
+
+int
+kevo_batch_delete(struct kevo_batch *b, const void *key, size_t klen)
+{
+	return kv_batch_add(b, KV_OP_DELETE, key, klen, NULL, 0, 0);
+}
+
+size_t
+kevo_batch_count(const struct kevo_batch *b)
+{
+	return b->count;
+}
+
+size_t
+kevo_batch_bytes(const struct kevo_batch *b)
+{
+	return (size_t)b->len;
+}
+
+int
+kevo_commit(struct kevo *db, struct kevo_batch *b, enum kevo_sync sync,
+    uint64_t *version)
+{
+	uint64_t seq;
+	int rc;
+
+	if ((rc = usable(db)) != 0)
+		return rc;
+	if (b->count == 0)
+		return kv_fail(&db->env, KEVO_EINVAL, "empty batch");
+	sync = sync_of(db, sync);
+	if ((rc = kv_writer_lock(db)) != 0)
+		return rc;
+	rc = kv_append(db, b, sync == KEVO_SYNC_FULL, &seq);
+	kv_writer_unlock(db);
+	if (rc != 0)
+		return rc;
+	kv_batch_reset(b);
+	if (version != NULL)
+		*version = seq;
+	return kv_publish(db, seq, sync);
+}
+
+int
+kevo_sync(struct kevo *db)
+{
+	int rc;
+
+	if ((rc = usable(db)) != 0)
+		return rc;
+	if (db->slot == 0)
+		return kv_fail(&db->env, KEVO_EPERM, "%s: opened for reading "
+		    "only", db->path);
+	rc = kv_sync_to(db, atomic_load_explicit(&db->ctl->appended,
+	    memory_order_acquire));
+	if (rc == 0)
+		db->batch_to = 0;
+	return rc;
+}
+
+/* ---- statistics -------------------------------------------------------- */
+
+int
+kevo_stats(struct kevo *db, struct kevo_stats *out)
+{
+	const struct kv_control *c;
+	struct kv_view *v;
+	uint64_t seq;
+	int rc;
+
+	if ((rc = usable(db)) != 0 || (rc = take_view(db, &v, &seq)) != 0)
+		return rc;
+	c = db->ctl;
+	memset(out, 0, sizeof(*out));
+	memcpy(out->id, c->id, sizeof(out->id));
+	out->visible = seq;
+	out->synced = atomic_load(&c->synced);
+	out->appended = atomic_load(&c->appended);
+	out->segments = v->last - v->first + 1;
+	out->memtable_bytes = c->memtable_bytes;
+	out->sync = (enum kevo_sync)c->sync;
+	for (uint64_t i = 0; i < out->segments; i++) {
+		struct kv_index_head *h = v->seg[i]->arena;
+
+		out->index_bytes += atomic_load(&h->end);
+		out->log_bytes += i + 1 < out->segments ?
+		    v->seg[i]->log_len : kv_tail(c)->off;
+	}
+	return 0;
+}

@@ -1,0 +1,332 @@
+/*
+ * kevo.h: the public interface of libkevo-core.
+ *
+ * An ordered key-value store in a directory, without a server.  Any number
+ * of unrelated processes open the same directory at once; readers never
+ * wait, one writer at a time commits, and any process may be killed at any
+ * instant.  The concepts are in kevo(7), the bytes on disk in
+ * kevo-format(5).
+ *
+ * Rules that hold for every function:
+ *
+ *  - A result of 0 is success, a positive one an expected answer
+ *    (KEVO_NOTFOUND, KEVO_FALSE), a negative one an error of enum
+ *    kevo_status, with a sentence in kevo_errmsg() of the handle that was
+ *    used, directly or through a batch, transaction, snapshot or iterator.
+ *  - A handle and everything made from it belong to one thread at a time.
+ *    Another thread opens a handle of its own: an open costs a few
+ *    microseconds, and all handles of all processes share the same memory.
+ *  - After fork() the child must not use an inherited handle: every call
+ *    but kevo_close() answers KEVO_EFORKED there.
+ *  - Keys are 1 to KEVO_KEY_MAX bytes of any value, ordered as unsigned
+ *    bytes; values are 0 to KEVO_VALUE_MAX bytes of any value.
+ *  - The library never prints, exits or changes signal handling, and its
+ *    descriptors are close-on-exec.
+ */
+#ifndef KEVO_H
+#define KEVO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define KEVO_VERSION "0.1.0"
+
+#define KEVO_KEY_MAX	65536u		/* bytes in a key */
+#define KEVO_VALUE_MAX	1000000000u	/* bytes in a value */
+#define KEVO_COMMIT_MAX	1073741824u	/* bytes in one commit's record */
+#define KEVO_COMMIT_OPS	4194304u	/* operations in one commit */
+
+/*
+ * The database is left as it was by every error but KEVO_EUNKNOWN.
+ * KEVO_EBUSY always means "not done, try again".
+ */
+enum kevo_status {
+	KEVO_OK = 0,
+	KEVO_NOTFOUND = 1,	/* the key is absent; the iterator ended */
+	KEVO_FALSE = 2,		/* a condition is false: nothing written */
+	KEVO_EINVAL = -1,	/* an argument is not allowed */
+	KEVO_ELIMIT = -2,	/* key, value or commit too large */
+	KEVO_ENODB = -3,	/* no such database */
+	KEVO_ENOTDB = -4,	/* something else, or a newer format */
+	KEVO_ECORRUPT = -5,	/* the database is damaged */
+	KEVO_ECREATE = -6,	/* the database cannot be created */
+	KEVO_EIO = -7,		/* an operation of the system failed */
+	KEVO_EUNKNOWN = -8,	/* written, but not known to be durable */
+	KEVO_EBUSY = -9,	/* a lock was not to be had in time */
+	KEVO_EPERM = -10,	/* permission; writing through a reader */
+	KEVO_ENOMEM = -11,	/* out of memory */
+	KEVO_EFORKED = -12,	/* the handle belongs to the parent process */
+	KEVO_ECONFIG = -13,	/* a setting is unknown or out of range */
+	KEVO_EREPLACED = -14	/* the directory's files were replaced */
+};
+
+struct kevo;			/* an open database */
+struct kevo_batch;		/* writes that will be one commit */
+struct kevo_txn;		/* reads and writes under the write lock */
+struct kevo_snapshot;		/* the database as of one commit */
+struct kevo_iter;		/* a position in an ordered range */
+
+/* ---- opening ----------------------------------------------------------- */
+
+enum kevo_open_flags {
+	KEVO_RDONLY = 1,	/* writes nothing, not even a lock */
+	KEVO_CREATE = 2,	/* create the database if it is missing */
+	KEVO_EXISTING = 4	/* with settings: fail if it exists already */
+};
+
+/*
+ * How a commit treats the disk.  FULL: it is on disk when the call returns.
+ * BATCH: visible at once, on disk after kevo_sync(), kevo_close() or any
+ * later FULL commit.  NONE: as BATCH, but kevo_close() does not wait either.
+ * What a killed process committed is kept in every mode; what a power cut
+ * may take is the newest commits, never an older one without the newer.
+ */
+enum kevo_sync {
+	KEVO_SYNC_DEFAULT = 0,	/* the handle's, else the database's */
+	KEVO_SYNC_FULL = 1,
+	KEVO_SYNC_BATCH = 2,
+	KEVO_SYNC_NONE = 3
+};
+
+#define KEVO_WAIT_FOREVER	(-1)
+#define KEVO_WAIT_DEFAULT	10000	/* milliseconds */
+
+/* Zero-filled means: all defaults. */
+struct kevo_options {
+	const char *program;	/* shown to whom waits for us; NULL: "" */
+	int wait_set;		/* 0: wait_ms is not used */
+	int64_t wait_ms;	/* limit on waiting for the write lock; 0 try
+				 * once; KEVO_WAIT_FOREVER */
+	enum kevo_sync sync;	/* default of this handle's commits */
+	const char *const *settings;	/* "name=value"..., NULL-ended, fixed
+				 * when the database is created; see
+				 * kevo_setting_names() */
+};
+
+/*
+ * Open the database in directory path.
+ *
+ *   flags  enum kevo_open_flags.  Without KEVO_CREATE nothing is created.
+ *          With it, path may be missing (its parent must exist) or an empty
+ *          directory.
+ *   opt    NULL: all defaults.  Strings are not kept, but for program.
+ *   out    always set, also after an error: the handle then serves
+ *          kevo_errmsg() and kevo_close() only.  NULL if memory is out.
+ *
+ * Returns 0, KEVO_ENODB, KEVO_ENOTDB, KEVO_ECORRUPT, KEVO_ECREATE,
+ * KEVO_EIO, KEVO_EBUSY (somebody is rebuilding the index, or holds the
+ * database without its shared memory), KEVO_EPERM, KEVO_ENOMEM,
+ * KEVO_EINVAL or KEVO_ECONFIG.
+ * The first open after a boot or a copy reads the whole log once; every
+ * other open costs the same for any size of the database.
+ */
+int kevo_open(const char *path, unsigned flags,
+    const struct kevo_options *opt, struct kevo **out);
+
+/*
+ * Close a handle (NULL is allowed).  Batches, transactions, snapshots and
+ * iterators made from it must be gone.  Commits of KEVO_SYNC_BATCH are
+ * brought to disk first.  Returns 0, KEVO_EIO or KEVO_EUNKNOWN; the handle
+ * is gone in any case.
+ */
+int kevo_close(struct kevo *db);
+
+/* The last error's sentence: object, place, reason; "" if there was none.
+ * Valid until the next call on the handle. */
+const char *kevo_errmsg(const struct kevo *db);
+
+/* A short name for a status, for programs without a handle. */
+const char *kevo_strerror(int status);
+
+/* Names and meanings of settings, "name\0meaning\0...\0\0". */
+const char *kevo_setting_names(void);
+
+/* Free memory that a kevo function returned (NULL is allowed). */
+void kevo_free(void *p);
+
+/* ---- records ----------------------------------------------------------- */
+
+struct kevo_record {
+	const void *key;
+	size_t klen;
+	const void *value;
+	size_t vlen;
+	uint64_t version;	/* sequence number of the commit */
+	uint64_t expires_ns;	/* since 1970; 0: never */
+};
+
+/* ---- reading ----------------------------------------------------------- */
+
+/*
+ * Get a copy of a value.  snap NULL: as of now.
+ *
+ * Returns 0 with *val (to be freed with kevo_free(); never NULL, one zero
+ * byte follows the value) and *vlen set, KEVO_NOTFOUND, KEVO_ECORRUPT,
+ * KEVO_EIO, KEVO_ENOMEM, KEVO_EINVAL or KEVO_ELIMIT.
+ */
+int kevo_get(struct kevo *db, const struct kevo_snapshot *snap,
+    const void *key, size_t klen, void **val, size_t *vlen);
+
+/*
+ * The same without a copy: *rec points into the database's mapped files and
+ * is valid until the next call on the handle.  rec->key is the caller's.
+ */
+int kevo_peek(struct kevo *db, const struct kevo_snapshot *snap,
+    const void *key, size_t klen, struct kevo_record *rec);
+
+/*
+ * Keep the database as of now readable for as long as the snapshot lives.
+ * It costs writers nothing and needs no space of its own.
+ */
+int kevo_snapshot_new(struct kevo *db, struct kevo_snapshot **out);
+void kevo_snapshot_free(struct kevo_snapshot *snap);
+
+/* The sequence number of the newest commit in the snapshot. */
+uint64_t kevo_snapshot_version(const struct kevo_snapshot *snap);
+
+/*
+ * An iterator over from <= key < to.  NULL in from or to: no bound there.
+ * Bounds are copied.  snap NULL: a snapshot of now, kept by the iterator;
+ * else snap must outlive it.  It starts unpositioned.
+ */
+struct kevo_range {
+	const void *from;
+	size_t from_len;
+	const void *to;
+	size_t to_len;
+};
+
+int kevo_iter_new(struct kevo *db, const struct kevo_snapshot *snap,
+    const struct kevo_range *range, struct kevo_iter **out);
+void kevo_iter_free(struct kevo_iter *it);
+
+/*
+ * Move: to the first or last record; to the first at or after key; to the
+ * last at or before key; one forward or back.  next on an unpositioned
+ * iterator is first, prev is last; past an end it stays ended.
+ *
+ * Return 0 and set *rec (may be NULL), or KEVO_NOTFOUND at the end of the
+ * range, or KEVO_ECORRUPT, KEVO_EIO, KEVO_ENOMEM.  *rec points into mapped
+ * files and is valid until the next move.
+ */
+int kevo_iter_first(struct kevo_iter *it, struct kevo_record *rec);
+int kevo_iter_last(struct kevo_iter *it, struct kevo_record *rec);
+int kevo_iter_seek(struct kevo_iter *it, const void *key, size_t klen,
+    struct kevo_record *rec);
+int kevo_iter_seek_back(struct kevo_iter *it, const void *key, size_t klen,
+    struct kevo_record *rec);
+int kevo_iter_next(struct kevo_iter *it, struct kevo_record *rec);
+int kevo_iter_prev(struct kevo_iter *it, struct kevo_record *rec);
+
+/* ---- writing ----------------------------------------------------------- */
+
+/*
+ * A condition on the state under the write lock.  An expired key is absent.
+ */
+enum kevo_cond_kind {
+	KEVO_IF_ANY = 0,	/* no condition */
+	KEVO_IF_ABSENT,
+	KEVO_IF_PRESENT,
+	KEVO_IF_VALUE,		/* present with exactly this value */
+	KEVO_IF_VERSION		/* of this version; 0: absent */
+};
+
+struct kevo_cond {
+	enum kevo_cond_kind kind;
+	const void *value;
+	size_t vlen;
+	uint64_t version;
+};
+
+/* Zero-filled, or NULL where a pointer is taken, means: all defaults. */
+struct kevo_write {
+	enum kevo_sync sync;
+	struct kevo_cond cond;
+	uint64_t expires_ns;	/* put: since 1970; 0: never */
+};
+
+/*
+ * Write or delete one key, as one commit.  *version (may be NULL) gets the
+ * commit's sequence number.  Deleting an absent key is a commit too.
+ *
+ * Returns 0, KEVO_FALSE, KEVO_EINVAL, KEVO_ELIMIT, KEVO_EPERM, KEVO_EBUSY,
+ * KEVO_EIO, KEVO_ECORRUPT, KEVO_EREPLACED, KEVO_ENOMEM or KEVO_EUNKNOWN.
+ */
+int kevo_put(struct kevo *db, const void *key, size_t klen,
+    const void *val, size_t vlen, const struct kevo_write *w,
+    uint64_t *version);
+int kevo_delete(struct kevo *db, const void *key, size_t klen,
+    const struct kevo_write *w, uint64_t *version);
+
+/*
+ * A batch collects writes without a lock; kevo_commit() makes them one
+ * commit, there whole or not at all for every reader and after every crash.
+ * Later operations on a key win.  A batch is cleared by a successful commit
+ * and may be used again; it is freed before its handle is closed.
+ */
+int kevo_batch_new(struct kevo *db, struct kevo_batch **out);
+void kevo_batch_free(struct kevo_batch *b);
+void kevo_batch_clear(struct kevo_batch *b);
+int kevo_batch_put(struct kevo_batch *b, const void *key, size_t klen,
+    const void *val, size_t vlen, uint64_t expires_ns);
+int kevo_batch_delete(struct kevo_batch *b, const void *key, size_t klen);
+size_t kevo_batch_count(const struct kevo_batch *b);
+size_t kevo_batch_bytes(const struct kevo_batch *b);
+int kevo_commit(struct kevo *db, struct kevo_batch *b, enum kevo_sync sync,
+    uint64_t *version);
+
+/*
+ * A transaction takes the write lock at its start and keeps it to its end:
+ * what it reads is the newest state and cannot change under it, and its own
+ * writes are visible to its reads.  Readers outside see nothing of it until
+ * the commit and never wait.
+ *
+ * begin returns what kevo_put() may.  commit and abort end the transaction
+ * and free it, whatever they return.  A commit without writes, and an
+ * abort, wait until what was read is as durable as its writer asked for, so
+ * that an answer that leaves the process cannot be undone by a power cut.
+ */
+int kevo_txn_begin(struct kevo *db, struct kevo_txn **out);
+int kevo_txn_get(struct kevo_txn *t, const void *key, size_t klen,
+    struct kevo_record *rec);		/* valid until the next call */
+int kevo_txn_put(struct kevo_txn *t, const void *key, size_t klen,
+    const void *val, size_t vlen, uint64_t expires_ns);
+int kevo_txn_delete(struct kevo_txn *t, const void *key, size_t klen);
+int kevo_txn_check(struct kevo_txn *t, const void *key, size_t klen,
+    const struct kevo_cond *cond);	/* 0, KEVO_FALSE or an error */
+int kevo_txn_iter(struct kevo_txn *t, const struct kevo_range *range,
+    struct kevo_iter **out);		/* freed before the next write */
+size_t kevo_txn_count(const struct kevo_txn *t);
+size_t kevo_txn_bytes(const struct kevo_txn *t);
+int kevo_txn_commit(struct kevo_txn *t, enum kevo_sync sync,
+    uint64_t *version);
+int kevo_txn_abort(struct kevo_txn *t);
+
+/* Bring every commit so far to disk.  Returns 0, KEVO_EIO or
+ * KEVO_EUNKNOWN. */
+int kevo_sync(struct kevo *db);
+
+/* ---- statistics -------------------------------------------------------- */
+
+struct kevo_stats {
+	uint8_t id[16];		/* of the database */
+	uint64_t visible;	/* newest commit that readers see */
+	uint64_t synced;	/* newest commit known to be on disk */
+	uint64_t appended;	/* newest commit in the log */
+	uint64_t segments;	/* log segments, the active one included */
+	uint64_t log_bytes;	/* used in them */
+	uint64_t index_bytes;	/* of shared memory used by their indexes */
+	uint64_t memtable_bytes;	/* setting: size of a segment */
+	enum kevo_sync sync;	/* setting: default durability */
+};
+
+int kevo_stats(struct kevo *db, struct kevo_stats *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* KEVO_H */

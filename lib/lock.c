@@ -1,0 +1,201 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "env.h"
+#include "lock.h"
+
+#define FUTEX_WAIT_OP	0
+#define FUTEX_WAKE_OP	1
+
+/* A sleep is never longer: the dead wake nobody. */
+#define SLEEP_MS	10
+
+static int
+byte_lock(int fd, int cmd, short type, off_t byte, off_t len,
+    struct flock *out)
+{
+	struct flock fl;
+	int r;
+
+	memset(&fl, 0, sizeof(fl));
+	fl.l_type = type;
+	fl.l_whence = SEEK_SET;
+	fl.l_start = byte;
+	fl.l_len = len;
+	do
+		r = fcntl(fd, cmd, &fl);
+	while (r != 0 && errno == EINTR);
+	if (out != NULL)
+		*out = fl;
+	return r;
+}
+
+static void
+nap(int ms)
+{
+	struct timespec ts = { 0, (long)ms * 1000000 };
+
+	nanosleep(&ts, NULL);
+}
+
+int
+kv_lock_rebuild(int fd, int64_t deadline_ms)
+{
+	int ms = 1;
+
+	while (byte_lock(fd, F_OFD_SETLK, F_WRLCK, KV_LOCK_REBUILD, 1,
+	    NULL) != 0) {
+		if (errno != EAGAIN && errno != EACCES)
+			return errno;
+		if (deadline_ms >= 0 && kv_mono_ms() >= deadline_ms)
+			return KV_LOCK_TIMEOUT;
+		nap(ms);
+		if (ms < SLEEP_MS)
+			ms++;
+	}
+	return 0;
+}
+
+void
+kv_unlock_rebuild(int fd)
+{
+	byte_lock(fd, F_OFD_SETLK, F_UNLCK, KV_LOCK_REBUILD, 1, NULL);
+}
+
+uint32_t
+kv_slot_take(int fd, uint32_t hint)
+{
+	for (uint32_t i = 0; i < KV_SLOT_MAX; i++) {
+		uint32_t slot = 1 + (hint + i) % KV_SLOT_MAX;
+
+		if (byte_lock(fd, F_OFD_SETLK, F_WRLCK,
+		    (off_t)KV_SLOT_BASE + slot, 1, NULL) == 0)
+			return slot;
+		if (errno != EAGAIN && errno != EACCES)
+			return 0;
+	}
+	errno = EAGAIN;
+	return 0;
+}
+
+void
+kv_slot_drop(int fd, uint32_t slot)
+{
+	byte_lock(fd, F_OFD_SETLK, F_UNLCK, (off_t)KV_SLOT_BASE + slot, 1,
+	    NULL);
+}
+
+int
+kv_slot_alive(int fd, uint32_t slot)
+{
+	struct flock fl;
+
+	if (byte_lock(fd, F_OFD_GETLK, F_WRLCK, (off_t)KV_SLOT_BASE + slot,
+	    1, &fl) != 0)
+		return 1;	/* not known to be dead */
+	return fl.l_type != F_UNLCK;
+}
+
+uint32_t
+kv_slot_any(int fd, uint32_t mine)
+{
+	struct flock fl;
+
+	/* Our own description's locks never conflict with its questions. */
+	(void)mine;
+	if (byte_lock(fd, F_OFD_GETLK, F_WRLCK, (off_t)KV_SLOT_BASE + 1,
+	    (off_t)KV_SLOT_MAX + 1, &fl) != 0 || fl.l_type == F_UNLCK)
+		return 0;
+	if (fl.l_start <= KV_SLOT_BASE)
+		return 1;
+	return (uint32_t)(fl.l_start - KV_SLOT_BASE);
+}
+
+static void
+futex_wait(_Atomic uint32_t *word, uint32_t value, int ms)
+{
+	struct timespec ts = { ms / 1000, (long)(ms % 1000) * 1000000 };
+
+	syscall(SYS_futex, word, FUTEX_WAIT_OP, value, &ts, NULL, 0);
+}
+
+static void
+futex_wake_all(_Atomic uint32_t *word)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE_OP, 0x7fffffff, NULL, NULL, 0);
+}
+
+/*
+ * A sleeper that takes the word cannot know whether others sleep, so it
+ * takes it with the mark and wakes them when it lets go.
+ */
+enum kv_word_result
+kv_word_step(_Atomic uint32_t *word, int fd, uint32_t slot, int wait_ms)
+{
+	uint32_t seen = 0;
+
+	if (atomic_compare_exchange_strong_explicit(word, &seen, slot,
+	    memory_order_acquire, memory_order_relaxed))
+		return KV_WORD_TAKEN;
+	if (!kv_slot_alive(fd, seen & KV_WORD_SLOT) &&
+	    (seen & KV_WORD_SLOT) != slot) {
+		if (atomic_compare_exchange_strong_explicit(word, &seen,
+		    slot | KV_WORD_WAITERS, memory_order_acquire,
+		    memory_order_relaxed))
+			return KV_WORD_INHERITED;
+		return KV_WORD_TIMEOUT;
+	}
+	if (wait_ms <= 0)
+		return KV_WORD_TIMEOUT;
+	if (!(seen & KV_WORD_WAITERS) &&
+	    !atomic_compare_exchange_strong_explicit(word, &seen,
+	    seen | KV_WORD_WAITERS, memory_order_relaxed,
+	    memory_order_relaxed))
+		return KV_WORD_TIMEOUT;
+	futex_wait(word, seen | KV_WORD_WAITERS, wait_ms);
+	seen = 0;
+	if (atomic_compare_exchange_strong_explicit(word, &seen,
+	    slot | KV_WORD_WAITERS, memory_order_acquire,
+	    memory_order_relaxed))
+		return KV_WORD_TAKEN;
+	return KV_WORD_TIMEOUT;
+}
+
+enum kv_word_result
+kv_word_lock(_Atomic uint32_t *word, int fd, uint32_t slot,
+    int64_t deadline_ms)
+{
+	uint32_t seen = 0;
+
+	if (atomic_compare_exchange_strong_explicit(word, &seen, slot,
+	    memory_order_acquire, memory_order_relaxed))
+		return KV_WORD_TAKEN;
+	for (;;) {
+		int64_t left = SLEEP_MS;
+		enum kv_word_result r;
+
+		if (deadline_ms >= 0)
+			left = deadline_ms - kv_mono_ms();
+		if (left > SLEEP_MS)
+			left = SLEEP_MS;
+		r = kv_word_step(word, fd, slot, (int)left);
+		if (r != KV_WORD_TIMEOUT)
+			return r;
+		if (deadline_ms >= 0 && kv_mono_ms() >= deadline_ms)
+			return KV_WORD_TIMEOUT;
+	}
+}
+
+void
+kv_word_unlock(_Atomic uint32_t *word)
+{
+	uint32_t old = atomic_exchange_explicit(word, 0,
+	    memory_order_release);
+
+	if (old & KV_WORD_WAITERS)
+		futex_wake_all(word);
+}

@@ -1,0 +1,73 @@
+/*
+ * lock: every lock of a database, and who is alive.
+ *
+ * Two kinds, and their order (a lock further down is taken while one above
+ * it is held, never the other way round):
+ *
+ *   REBUILD   a byte of LOCK, held by the kernel: creating a database, or
+ *             building a generation of its shared memory
+ *   WRITER    a word in control: appending to the log
+ *   SYNC      a word in control: bringing the log to disk
+ *
+ * A word holds 0 or the owner's slot.  A slot is a byte of LOCK on which its
+ * owner has an open-file-description lock for as long as its handle lives.
+ * So taking a free word costs one compare-and-swap, and the kernel remains
+ * the witness of life: who finds a word taken and waits for it asks whether
+ * that byte is still locked; if not, the owner is dead and its work is the
+ * new owner's to repair.  A word is never freed by time.
+ *
+ * Only this file calls fcntl() for locks, and futex().  LOCK is readable by
+ * writers only: a reader could otherwise hold a byte and feign a life.
+ */
+#ifndef KV_LOCK_H
+#define KV_LOCK_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+struct kv_env;
+
+#define KV_LOCK_REBUILD		0
+#define KV_SLOT_BASE		(1 << 20)	/* byte of slot 0 in LOCK */
+#define KV_SLOT_MAX		((1u << 20) - 1)
+#define KV_WORD_WAITERS		0x80000000u	/* somebody sleeps on it */
+#define KV_WORD_SLOT		0x7fffffffu
+
+/*
+ * Take REBUILD, waiting until deadline_ms of kv_mono_ms() (negative: for
+ * ever).  Returns 0, KV_LOCK_TIMEOUT if the time is over, or an errno.
+ */
+#define KV_LOCK_TIMEOUT		(-1)
+int kv_lock_rebuild(int fd, int64_t deadline_ms);
+void kv_unlock_rebuild(int fd);
+
+/* Take a free slot, near hint.  Returns its number, or 0 if the system
+ * refuses (errno). */
+uint32_t kv_slot_take(int fd, uint32_t hint);
+void kv_slot_drop(int fd, uint32_t slot);
+
+/* Is a slot's owner alive? */
+int kv_slot_alive(int fd, uint32_t slot);
+
+/* Any slot alive but mine?  Returns one of them, or 0. */
+uint32_t kv_slot_any(int fd, uint32_t mine);
+
+/*
+ * Take a word for slot.  Waits until deadline_ms (negative: for ever; 0 or
+ * past: try once).  fd is LOCK.  Returns:
+ */
+enum kv_word_result {
+	KV_WORD_TAKEN = 0,	/* it is ours */
+	KV_WORD_INHERITED = 1,	/* ours, from an owner that died */
+	KV_WORD_TIMEOUT = 2
+};
+enum kv_word_result kv_word_lock(_Atomic uint32_t *word, int fd,
+    uint32_t slot, int64_t deadline_ms);
+void kv_word_unlock(_Atomic uint32_t *word);
+
+/* One try and one sleep of at most wait_ms, for callers whose wait may end
+ * by another event.  KV_WORD_TIMEOUT: it was taken, look again. */
+enum kv_word_result kv_word_step(_Atomic uint32_t *word, int fd,
+    uint32_t slot, int wait_ms);
+
+#endif /* KV_LOCK_H */

@@ -1,0 +1,463 @@
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "coding.h"
+#include "db.h"
+#include "lock.h"
+
+/*
+ * Opening: find the directory, take a slot if we may write, map control.
+ * The slot comes first: whoever wants to build a generation beside a
+ * control that it cannot reach sees us, and refuses.
+ */
+
+int64_t
+kv_deadline(const struct kevo *db)
+{
+	if (db->wait_ms < 0)
+		return -1;
+	return kv_mono_ms() + db->wait_ms;
+}
+
+/* ---- creating ---------------------------------------------------------- */
+
+/* Names that an unfinished creation may have left. */
+static int
+is_our_name(const char *s)
+{
+	static const char *const ours[] = {
+		".", "..", "LOCK", "FORMAT", "FORMAT.tmp", "wal", "shm"
+	};
+
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		if (strcmp(s, ours[i]) == 0)
+			return 1;
+	return 0;
+}
+
+static int
+only_our_names(struct kevo *db)
+{
+	struct dirent *e;
+	DIR *d;
+	int fd, rc = 0;
+
+	fd = kv_openat(db->dir.fd, ".", O_RDONLY | O_DIRECTORY, 0);
+	if (fd < 0 || (d = fdopendir(fd)) == NULL) {
+		rc = kv_fail_errno(&db->env, db->path, "read");
+		if (fd >= 0)
+			close(fd);
+		return rc;
+	}
+	while (rc == 0 && (e = readdir(d)) != NULL)
+		if (!is_our_name(e->d_name))
+			rc = kv_fail(&db->env, KEVO_ENOTDB, "%s: not a kevo "
+			    "database, and not empty", db->path);
+	closedir(d);
+	return rc;
+}
+
+static int
+sync_parent(struct kevo *db)
+{
+	struct kv_dir parent = { -1, "" };
+	char *copy = strdup(db->path);
+	int rc;
+
+	if (copy == NULL)
+		return kv_fail(&db->env, KEVO_ENOMEM, "out of memory");
+	parent.path = dirname(copy);
+	parent.fd = kv_openat(AT_FDCWD, parent.path, O_PATH | O_DIRECTORY, 0);
+	if (parent.fd < 0)
+		rc = kv_fail_errno(&db->env, parent.path, "open");
+	else
+		rc = kv_sync_dir(&db->env, &parent, ".");
+	if (parent.fd >= 0)
+		close(parent.fd);
+	free(copy);
+	return rc;
+}
+
+/*
+ * An unfinished creation has at most a first segment without a record.  If
+ * there is more, somebody lost FORMAT, and the log is not ours to replace.
+ */
+static int
+check_log_is_empty(struct kevo *db)
+{
+	char name[KV_SEGMENT_NAME_LEN];
+	uint8_t b[KV_SEGMENT_HEAD + 8];
+	ssize_t n;
+	int fd;
+
+	kv_segment_name(name, 1);
+	fd = kv_openat(db->dir.fd, name, O_RDONLY, 0);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : kv_fail_errno(&db->env,
+		    kv_path(&db->dir, name), "open");
+	memset(b, 0, sizeof(b));
+	n = pread(fd, b, sizeof(b), 0);
+	close(fd);
+	if (n < (ssize_t)sizeof(b) || get_le64(b + KV_SEGMENT_HEAD) == 0)
+		return 0;
+	return kv_fail(&db->env, KEVO_ECORRUPT, "%s: missing, but there is a "
+	    "log", kv_path(&db->dir, "FORMAT"));
+}
+
+static int
+create_first_segment(struct kevo *db, const struct kv_ident *ident)
+{
+	struct kv_segment_head h;
+	mode_t dir_mode = ident->mode | ((ident->mode & 0444) >> 2);
+
+	if (mkdirat(db->dir.fd, "wal", 0777) != 0 && errno != EEXIST)
+		return kv_fail_errno(&db->env, kv_path(&db->dir, "wal"),
+		    "create");
+	if (fchmodat(db->dir.fd, "wal", dir_mode, 0) != 0)
+		return kv_fail_errno(&db->env, kv_path(&db->dir, "wal"),
+		    "set the mode of");
+	memset(&h, 0, sizeof(h));
+	memcpy(h.id, ident->id, 16);
+	h.epoch = ident->epoch;
+	h.nonce = ident->nonce;
+	h.first_seq = 1;
+	h.chain_before = kv_chain_origin(ident);
+	h.created_ns = kv_now_ns();
+	h.counter = 1;
+	h.capacity = ident->memtable_bytes;
+	return kv_segment_create(&db->env, &db->dir, ident->mode, &h);
+}
+
+/*
+ * LOCK first, FORMAT last: a directory without FORMAT is an unfinished
+ * creation, which whoever comes next finishes under REBUILD.
+ */
+static int
+fill_directory(struct kevo *db, const char *const *settings)
+{
+	struct kv_ident ident;
+	uint64_t type;
+	int rc;
+
+	if (faccessat(db->dir.fd, "FORMAT", F_OK, 0) == 0)
+		return 0;
+	if (!kv_fs_supported(db->lock_fd, &type))
+		return kv_fail(&db->env, KEVO_ECREATE, "%s: on a file system "
+		    "(type %#llx) without shared locks and memory that kevo "
+		    "can rely on, such as a network one", db->path,
+		    (unsigned long long)type);
+	if ((rc = check_log_is_empty(db)) != 0 ||
+	    (rc = kv_ident_new(&db->env, &db->dir, settings, &ident)) != 0 ||
+	    (rc = create_first_segment(db, &ident)) != 0)
+		return rc;
+	/* Who may not write must not be able to hold a lock either. */
+	if (fchmod(db->lock_fd, ident.mode & ((ident.mode & 0222) |
+	    ((ident.mode & 0222) << 1))) != 0)
+		return kv_fail_errno(&db->env, kv_path(&db->dir, "LOCK"),
+		    "set the mode of");
+	if ((rc = kv_ident_write(&db->env, &db->dir, &ident)) != 0)
+		return rc;
+	return sync_parent(db);
+}
+
+static int
+create(struct kevo *db, const struct kevo_options *opt)
+{
+	int64_t deadline = kv_deadline(db);
+	int fd, rc;
+
+	if ((rc = only_our_names(db)) != 0)
+		return rc;
+	fd = kv_openat(db->dir.fd, "LOCK", O_RDWR | O_CREAT, 0666);
+	if (fd < 0)
+		return kv_fail_errno(&db->env, kv_path(&db->dir, "LOCK"),
+		    "create");
+	rc = kv_lock_rebuild(fd, deadline);
+	if (rc == KV_LOCK_TIMEOUT)
+		rc = kv_fail(&db->env, KEVO_EBUSY, "%s: busy: another process "
+		    "is creating it", db->path);
+	else if (rc != 0) {
+		errno = rc;
+		rc = kv_fail_errno(&db->env, kv_path(&db->dir, "LOCK"),
+		    "lock");
+	} else {
+		db->lock_fd = fd;
+		rc = fill_directory(db, opt->settings);
+		db->lock_fd = -1;
+	}
+	close(fd);		/* and with it the lock */
+	return rc;
+}
+
+/* ---- attaching --------------------------------------------------------- */
+
+static void
+detach(struct kevo *db)
+{
+	if (db->ctl == NULL)
+		return;
+	if (db->ctl_fd < 0)
+		free(db->ctl);
+	else
+		kv_control_unmap(db->ctl, db->ctl_fd);
+	db->ctl = NULL;
+	db->ctl_fd = -1;
+	db->private_index = 0;
+}
+
+static int
+may_use(const struct kevo *db, const struct kv_control *c)
+{
+	if (atomic_load_explicit(&c->retired, memory_order_acquire) ||
+	    (db->broken != 0 && c->generation == db->broken))
+		return 0;
+	/* After a failed sync reading goes on; a writer recovers first. */
+	return (db->flags & KEVO_RDONLY) ||
+	    !atomic_load_explicit(&c->failed, memory_order_acquire);
+}
+
+/* A slot for this handle.  One whose number a lock word still holds was
+ * its dead owner's: taking it would feign that owner's life. */
+static int
+take_slot(struct kevo *db)
+{
+	db->slot = kv_slot_take(db->lock_fd, db->pid);
+	if (db->slot == 0)
+		return kv_fail_errno(&db->env, kv_path(&db->dir, "LOCK"),
+		    "lock");
+	return 0;
+}
+
+static int
+slot_is_haunted(const struct kevo *db, struct kv_control *c)
+{
+	return (atomic_load(&c->writer) & KV_WORD_SLOT) == db->slot ||
+	    (atomic_load(&c->syncer) & KV_WORD_SLOT) == db->slot;
+}
+
+static int
+leave_haunted_slot(struct kevo *db, struct kv_control *c)
+{
+	while (slot_is_haunted(db, c)) {
+		uint32_t old = db->slot;
+
+		db->slot = kv_slot_take(db->lock_fd, old);
+		if (db->slot == 0)
+			return kv_fail_errno(&db->env, kv_path(&db->dir,
+			    "LOCK"), "lock");
+		kv_slot_drop(db->lock_fd, old);
+	}
+	return 0;
+}
+
+static int
+open_lock(struct kevo *db)
+{
+	db->lock_fd = kv_openat(db->dir.fd, "LOCK", O_RDWR, 0);
+	if (db->lock_fd < 0)
+		return kv_fail_errno(&db->env, kv_path(&db->dir, "LOCK"),
+		    "open");
+	return take_slot(db);
+}
+
+static void
+drop_lock(struct kevo *db)
+{
+	if (db->lock_fd >= 0)
+		close(db->lock_fd);
+	db->lock_fd = -1;
+	db->slot = 0;
+}
+
+/*
+ * Control is missing or not of this boot.  A reader that has the right to
+ * builds a generation for everybody, as a writer does, and goes back to
+ * being a reader; another one builds an index in its own memory.
+ */
+static int
+build(struct kevo *db, int64_t deadline_ms)
+{
+	int reader = db->lock_fd < 0;
+	struct kv_ident ident;
+	int rc;
+
+	if ((rc = kv_ident_read(&db->env, &db->dir, &ident)) != 0)
+		return rc;
+	if (!reader)
+		return kv_rebuild(db, &ident, deadline_ms);
+	rc = open_lock(db);
+	if (rc == 0)
+		rc = kv_rebuild(db, &ident, deadline_ms);
+	drop_lock(db);
+	if (rc == KEVO_EPERM || rc == KEVO_EBUSY)
+		rc = kv_build_private(db, &ident);
+	return rc;
+}
+
+int
+kv_attach(struct kevo *db, int64_t deadline_ms)
+{
+	struct kv_control *c;
+	int fd, rc;
+
+	detach(db);
+	for (int tries = 0; tries < 8; tries++) {
+		rc = kv_control_map(&db->env, &db->dir,
+		    !(db->flags & KEVO_RDONLY), &c, &fd);
+		if (rc < 0)
+			return rc;
+		if (rc == 0 && may_use(db, c)) {
+			db->ctl = c;
+			db->ctl_fd = fd;
+			db->tick = kv_tick();
+			if (db->slot != 0 &&
+			    (rc = leave_haunted_slot(db, c)) != 0)
+				return rc;
+			return kv_view_extend(db);
+		}
+		if (c != NULL)
+			kv_control_unmap(c, fd);
+		if ((rc = build(db, deadline_ms)) != 0 || db->private_index)
+			return rc;
+	}
+	return kv_fail(&db->env, KEVO_EBUSY, "%s: its shared memory keeps "
+	    "being rebuilt", db->path);
+}
+
+/* ---- opening ----------------------------------------------------------- */
+
+static int
+open_directory(struct kevo *db)
+{
+	int create_it = (db->flags & KEVO_CREATE) != 0;
+
+	for (;;) {
+		db->dir.fd = kv_openat(AT_FDCWD, db->path,
+		    O_PATH | O_DIRECTORY, 0);
+		if (db->dir.fd >= 0)
+			return 0;
+		if (errno == ENOTDIR)
+			return kv_fail(&db->env, KEVO_ENOTDB,
+			    "%s: not a directory", db->path);
+		if (errno != ENOENT)
+			return kv_fail_errno(&db->env, db->path, "open");
+		if (!create_it)
+			return kv_fail(&db->env, KEVO_ENODB,
+			    "%s: no such database", db->path);
+		if (mkdir(db->path, 0777) != 0 && errno != EEXIST) {
+			kv_fail_errno(&db->env, db->path, "create");
+			return KEVO_ECREATE;
+		}
+	}
+}
+
+static int
+find_database(struct kevo *db, const struct kevo_options *opt)
+{
+	int rc;
+
+	if (faccessat(db->dir.fd, "FORMAT", F_OK, 0) == 0) {
+		if ((db->flags & KEVO_EXISTING) && opt->settings != NULL)
+			return kv_fail(&db->env, KEVO_ECREATE, "%s: exists "
+			    "already; settings are fixed when a database is "
+			    "created", db->path);
+		return 0;
+	}
+	if (db->flags & KEVO_CREATE)
+		return create(db, opt);
+	rc = only_our_names(db);
+	if (rc != 0)
+		return kv_fail(&db->env, KEVO_ENOTDB, "%s: not a kevo "
+		    "database", db->path);
+	return kv_fail(&db->env, KEVO_ENODB, "%s: no database in it",
+	    db->path);
+}
+
+static int
+open_db(struct kevo *db, const struct kevo_options *opt)
+{
+	struct kv_control *c;
+	int fd, rc;
+
+	if ((rc = open_directory(db)) != 0)
+		return rc;
+	/* Where control is there and sound, nothing else has to be. */
+	if (db->flags & KEVO_RDONLY) {
+		rc = kv_control_map(&db->env, &db->dir, 0, &c, &fd);
+		if (rc == 0 && may_use(db, c)) {
+			db->ctl = c;
+			db->ctl_fd = fd;
+			db->tick = kv_tick();
+			return kv_view_extend(db);
+		}
+		if (c != NULL)
+			kv_control_unmap(c, fd);
+	}
+	if ((rc = find_database(db, opt)) != 0)
+		return rc;
+	if (!(db->flags & KEVO_RDONLY) && (rc = open_lock(db)) != 0)
+		return rc;
+	return kv_attach(db, kv_deadline(db));
+}
+
+int
+kevo_open(const char *path, unsigned flags, const struct kevo_options *opt,
+    struct kevo **out)
+{
+	static const struct kevo_options defaults;
+	struct kevo *db = calloc(1, sizeof(*db));
+	int rc;
+
+	*out = db;
+	if (db == NULL)
+		return KEVO_ENOMEM;
+	if (opt == NULL)
+		opt = &defaults;
+	db->dir.fd = db->lock_fd = db->ctl_fd = -1;
+	db->flags = flags;
+	db->one.db = db;
+	db->program = opt->program != NULL ? opt->program : "";
+	db->wait_ms = opt->wait_set ? opt->wait_ms : KEVO_WAIT_DEFAULT;
+	db->pid = (uint32_t)getpid();
+	kv_fork_enlist(db);
+	if (path == NULL || *path == '\0')
+		return kv_fail(&db->env, KEVO_EINVAL, "empty path");
+	if ((flags & KEVO_RDONLY) && (flags & KEVO_CREATE))
+		return kv_fail(&db->env, KEVO_EINVAL, "%s: a reader cannot "
+		    "create a database", path);
+	if ((db->path = strdup(path)) == NULL)
+		return kv_fail(&db->env, KEVO_ENOMEM, "out of memory");
+	db->dir.path = db->path;
+	if ((rc = open_db(db, opt)) != 0)
+		return rc;
+	db->sync = opt->sync != KEVO_SYNC_DEFAULT ? opt->sync :
+	    (enum kevo_sync)db->ctl->sync;
+	return 0;
+}
+
+int
+kevo_close(struct kevo *db)
+{
+	int rc = 0;
+
+	if (db == NULL)
+		return 0;
+	if (!kv_forked(db) && db->ctl != NULL && db->batch_to != 0)
+		rc = kv_sync_to(db, db->batch_to);
+	kv_fork_delist(db);
+	kv_batch_release(&db->one);
+	kv_view_unref(db->view);
+	detach(db);
+	drop_lock(db);
+	if (db->dir.fd >= 0)
+		close(db->dir.fd);
+	free(db->path);
+	free(db);
+	return rc;
+}

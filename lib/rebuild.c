@@ -1,0 +1,609 @@
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "db.h"
+#include "lock.h"
+#include "record.h"
+
+/*
+ * Building a generation: control and the indexes, from FORMAT and the log.
+ *
+ * It happens beside the old generation and is put in place by one rename,
+ * under REBUILD and, where the old control can be reached, under its WRITER
+ * and SYNC.  Then the old control is marked retired: writers and new
+ * snapshots go to the new one, old readers finish on what they have mapped.
+ *
+ * What the log must look like: segments without a gap from 1 on; all but the
+ * last sealed and whole, since a seal is on disk before its successor
+ * exists.  The last may be torn at its end.  It is cut at the first record
+ * that does not verify, unless something behind that record says that it was
+ * on disk once: then it is damage.
+ */
+
+struct build {
+	struct kevo *db;
+	const struct kv_ident *ident;
+	uint64_t generation;
+	int private_index;
+	int read_only;		/* nothing of the log may be mended */
+	int rewrite;		/* the last segment's pages are not trusted */
+	uint64_t last;		/* counter */
+	struct kv_tail tail;
+	int sealed;		/* the last segment is */
+	uint64_t next_seq, chain;	/* what the next segment begins with */
+	struct kv_view *view;	/* private: the segments */
+};
+
+static int
+is_segment_name(const char *s, uint64_t *counter)
+{
+	uint64_t v = 0;
+
+	for (int i = 0; i < 16; i++) {
+		char c = s[i];
+
+		if (c >= '0' && c <= '9')
+			v = v << 4 | (uint64_t)(c - '0');
+		else if (c >= 'a' && c <= 'f')
+			v = v << 4 | (uint64_t)(c - 'a' + 10);
+		else
+			return 0;
+	}
+	*counter = v;
+	return strcmp(s + 16, ".seg") == 0;
+}
+
+/* The highest counter, and that none is missing below it. */
+static int
+list_segments(struct build *b)
+{
+	struct kevo *db = b->db;
+	uint64_t counter, count = 0;
+	struct dirent *e;
+	DIR *d;
+	int fd;
+
+	fd = kv_openat(db->dir.fd, "wal", O_RDONLY | O_DIRECTORY, 0);
+	if (fd < 0 || (d = fdopendir(fd)) == NULL) {
+		int rc = kv_fail_errno(&db->env, kv_path(&db->dir, "wal"),
+		    "open");
+
+		if (fd >= 0)
+			close(fd);
+		return rc;
+	}
+	b->last = 0;
+	while ((e = readdir(d)) != NULL)
+		if (is_segment_name(e->d_name, &counter) && counter != 0) {
+			count++;
+			if (counter > b->last)
+				b->last = counter;
+		}
+	closedir(d);
+	if (count == 0)
+		return kv_fail(&db->env, KEVO_ECORRUPT, "%s: damaged: no log "
+		    "segment in it", kv_path(&db->dir, "wal"));
+	if (count != b->last)
+		return kv_fail(&db->env, KEVO_ECORRUPT, "%s: damaged: %llu log"
+		    " segments are missing; is it a copy of a database in "
+		    "use?", kv_path(&db->dir, "wal"),
+		    (unsigned long long)(b->last - count));
+	return 0;
+}
+
+static int
+segment_damaged(struct build *b, uint64_t counter, uint64_t off,
+    const char *why)
+{
+	char name[KV_SEGMENT_NAME_LEN];
+
+	kv_segment_name(name, counter);
+	return kv_fail(&b->db->env, KEVO_ECORRUPT, "%s: damaged at byte %llu:"
+	    " %s", kv_path(&b->db->dir, name), (unsigned long long)off, why);
+}
+
+/* Map a segment's log and check that it continues what came before. */
+static int
+open_log(struct build *b, struct kv_seg *s, int *torn_header)
+{
+	struct kevo *db = b->db;
+	char name[KV_SEGMENT_NAME_LEN];
+	const char *full;
+	void *p;
+	int rc;
+
+	*torn_header = 0;
+	kv_segment_name(name, s->counter);
+	full = kv_path(&db->dir, name);
+	s->fd = kv_openat(db->dir.fd, name, b->read_only ? O_RDONLY : O_RDWR,
+	    0);
+	if (s->fd < 0)
+		return kv_fail_errno(&db->env, full, "open");
+	rc = kv_file_stat(&db->env, s->fd, full, &s->log_len, NULL, NULL);
+	if (rc != 0)
+		return rc;
+	if (s->log_len > KV_SEGMENT_MAX)
+		return segment_damaged(b, s->counter, 0, "impossible length");
+	if (s->log_len < KV_SEGMENT_HEAD) {
+		*torn_header = 1;
+		return 0;
+	}
+	rc = kv_map(&db->env, s->fd, full, (size_t)s->log_len, 0, &p);
+	if (rc != 0)
+		return rc;
+	s->log = p;
+	if (kv_segment_head_decode(s->log, &s->head) != 0) {
+		*torn_header = 1;
+		return 0;
+	}
+	if (memcmp(s->head.id, b->ident->id, 16) != 0)
+		return segment_damaged(b, s->counter, 16,
+		    "it belongs to another database");
+	if (s->head.counter != s->counter || s->head.first_seq !=
+	    b->next_seq || s->head.chain_before != b->chain)
+		return segment_damaged(b, s->counter, 48,
+		    "it does not continue the segment before it");
+	return 0;
+}
+
+/* Memory for the index of a segment: a file of the new generation, or this
+ * process's own. */
+static int
+open_index(struct build *b, struct kv_seg *s)
+{
+	struct kevo *db = b->db;
+	char name[KV_INDEX_NAME_LEN];
+	int rc;
+
+	s->arena_mapped = kv_index_space(s->head.capacity);
+	if (b->private_index) {
+		s->arena = kv_map_anon((size_t)s->arena_mapped);
+		if (s->arena == NULL)
+			return kv_fail(&db->env, KEVO_ENOMEM,
+			    "out of memory for a private index");
+		kv_index_format(s->arena, KV_INDEX_HEAD_LEN, b->generation,
+		    s->counter, s->head.hash);
+	} else {
+		rc = kv_index_create(&db->env, &db->dir, b->ident->mode,
+		    b->generation, &s->head, 0);
+		if (rc != 0)
+			return rc;
+		kv_index_name(name, b->generation, s->counter);
+		s->idx_fd = kv_openat(db->dir.fd, name, O_RDWR, 0);
+		if (s->idx_fd < 0)
+			return kv_fail_errno(&db->env, kv_path(&db->dir,
+			    name), "open");
+		rc = kv_map(&db->env, s->idx_fd, kv_path(&db->dir, name),
+		    (size_t)s->arena_mapped, 1, &s->arena);
+		if (rc != 0)
+			return rc;
+	}
+	s->ix.arena = s->arena;
+	s->ix.arena_len = ((struct kv_index_head *)s->arena)->size;
+	s->ix.log = s->log;
+	s->ix.log_len = s->log_len;
+	return 0;
+}
+
+static int
+index_record(struct build *b, struct kv_seg *s, const struct kv_walk *w)
+{
+	uint64_t off = w->rec_off + KV_FRAME_LEN;
+	uint32_t count = get_le32(s->log + off);
+	struct kv_op op;
+	int rc;
+
+	if ((rc = kv_index_grow(&b->db->env, s, count)) != 0)
+		return rc == KV_RETRY ? kv_fail(&b->db->env, KEVO_ECORRUPT,
+		    "index of segment %llu does not fit its address space",
+		    (unsigned long long)s->counter) : rc;
+	for (off += KV_PAYLOAD_HEAD; count > 0; count--) {
+		if (kv_op_decode(s->log, s->log_len, off, &op) != 0 ||
+		    kv_index_insert(&s->ix, w->seq, (uint32_t)off) != 0)
+			return segment_damaged(b, s->counter, off,
+			    "it cannot be indexed");
+		off += op.len;
+	}
+	return 0;
+}
+
+/* The torn end of the last segment goes. */
+static int
+cut(struct build *b, struct kv_seg *s, uint64_t off)
+{
+	char name[KV_SEGMENT_NAME_LEN];
+
+	if (b->read_only)
+		return 0;
+	kv_segment_name(name, s->counter);
+	return kv_zero(&b->db->env, s->fd, kv_path(&b->db->dir, name), off,
+	    s->log_len - off);
+}
+
+/*
+ * Where the pages may have been given up by the kernel after a failed sync,
+ * they are written again from what verified.
+ */
+static int
+make_durable(struct build *b, struct kv_seg *s, uint64_t end)
+{
+	char name[KV_SEGMENT_NAME_LEN];
+	const char *full;
+	int rc = 0, e;
+
+	if (b->read_only)
+		return 0;
+	kv_segment_name(name, s->counter);
+	full = kv_path(&b->db->dir, name);
+	if (b->rewrite)
+		rc = kv_pwrite(&b->db->env, s->fd, full, s->log, (size_t)end,
+		    0);
+	if (rc == 0 && (e = kv_datasync(s->fd)) != 0) {
+		errno = e;
+		rc = kv_fail_errno(&b->db->env, full, "sync");
+	}
+	return rc;
+}
+
+static int
+scan_segment(struct build *b, struct kv_seg *s)
+{
+	int last = s->counter == b->last;
+	enum kv_walk_result r;
+	struct kv_walk w;
+	int rc;
+
+	kv_walk_start(&w, s->log, s->log_len, &s->head);
+	while ((r = kv_walk_next(&w)) == KV_WALK_RECORD)
+		if ((rc = index_record(b, s, &w)) != 0)
+			return rc;
+	if (!last && r != KV_WALK_SEAL)
+		return segment_damaged(b, s->counter, w.off,
+		    "neither a record nor the seal that must be here");
+	if (r == KV_WALK_BAD) {
+		if (kv_claims_durable(s->log, s->log_len, w.off, w.seq + 1))
+			return segment_damaged(b, s->counter, w.off, "the "
+			    "record here does not verify, and later ones say "
+			    "that it was on disk");
+		if ((rc = cut(b, s, w.off)) != 0)
+			return rc;
+	}
+	b->sealed = r == KV_WALK_SEAL;
+	b->next_seq = w.seq + 1;
+	b->chain = w.chain;
+	if (last)
+		rc = make_durable(b, s, w.off + (b->sealed ? KV_SEAL_LEN : 0));
+	else
+		rc = 0;
+	if (w.records > 0)
+		b->tail.time_ns = w.time_ns;
+	b->tail.segment = s->counter;
+	b->tail.off = w.off;
+	b->tail.seq = w.seq;
+	b->tail.chain = w.chain;
+	b->tail.records = w.records;
+	return rc;
+}
+
+/*
+ * A last segment without a sound header was being created when the machine
+ * stopped: it is as if it had never been, if its predecessor is sealed.
+ */
+static int
+drop_unborn(struct build *b, struct kv_seg *s)
+{
+	char name[KV_SEGMENT_NAME_LEN];
+
+	if (s->counter != b->last || s->counter == 1 || !b->sealed)
+		return segment_damaged(b, s->counter, 0,
+		    "bad segment header");
+	b->last--;
+	if (b->read_only)
+		return 0;
+	kv_segment_name(name, s->counter);
+	if (unlinkat(b->db->dir.fd, name, 0) != 0)
+		return kv_fail_errno(&b->db->env, kv_path(&b->db->dir, name),
+		    "remove");
+	return 0;
+}
+
+static int
+build_segment(struct build *b, uint64_t counter)
+{
+	struct kv_seg *s = calloc(1, sizeof(*s));
+	int rc, unborn;
+
+	if (s == NULL)
+		return kv_fail(&b->db->env, KEVO_ENOMEM, "out of memory");
+	s->refs = 1;
+	s->counter = counter;
+	s->fd = s->idx_fd = -1;
+	rc = open_log(b, s, &unborn);
+	if (rc == 0 && unborn)
+		rc = drop_unborn(b, s);
+	else if (rc == 0 && (rc = open_index(b, s)) == 0)
+		rc = scan_segment(b, s);
+	if (rc == 0 && b->private_index && !unborn)
+		b->view->seg[counter - 1] = s;
+	else
+		kv_seg_unref(s);
+	return rc;
+}
+
+static int
+build_segments(struct build *b)
+{
+	int rc;
+
+	if ((rc = list_segments(b)) != 0)
+		return rc;
+	b->next_seq = 1;
+	b->chain = kv_chain_origin(b->ident);
+	if (b->private_index) {
+		b->view = calloc(1, sizeof(*b->view) + (size_t)b->last *
+		    sizeof(b->view->seg[0]));
+		if (b->view == NULL)
+			return kv_fail(&b->db->env, KEVO_ENOMEM,
+			    "out of memory");
+		b->view->refs = 1;
+		b->view->generation = b->generation;
+		b->view->first = 1;
+		b->view->last = b->last;
+	}
+	for (uint64_t c = 1; c <= b->last; c++)
+		if ((rc = build_segment(b, c)) != 0)
+			return rc;
+	if (b->view != NULL)
+		b->view->last = b->last;
+	return 0;
+}
+
+static void
+set_positions(const struct build *b, struct kv_control *c)
+{
+	c->tail[0] = b->tail;
+	c->visible = c->synced = c->appended = c->full_to = b->tail.seq;
+	c->first = 1;
+	c->active = b->last;
+	c->reserved_to = b->tail.off;
+	if (b->sealed) {
+		/* The next writer finishes the rotation. */
+		c->writing_off = b->tail.off;
+		c->writing_len = b->tail.segment;
+		c->writing = KV_WRITING_SEAL;
+	}
+}
+
+/* ---- shared ------------------------------------------------------------ */
+
+#define CONTROL_TMP	"shm/control.tmp"
+
+static int
+install_control(struct build *b)
+{
+	struct kevo *db = b->db;
+	const char *name = kv_path(&db->dir, CONTROL_TMP);
+	void *p;
+	int fd, rc;
+
+	unlinkat(db->dir.fd, CONTROL_TMP, 0);
+	fd = kv_openat(db->dir.fd, CONTROL_TMP, O_RDWR | O_CREAT | O_EXCL,
+	    0666);
+	if (fd < 0)
+		return kv_fail_errno(&db->env, name, "create");
+	if (fchmod(fd, b->ident->mode) != 0)
+		rc = kv_fail_errno(&db->env, name, "set the mode of");
+	else
+		rc = kv_reserve(&db->env, fd, name, 0, KV_CONTROL_LEN);
+	if (rc == 0 && (rc = kv_map(&db->env, fd, name, KV_CONTROL_LEN, 1,
+	    &p)) == 0) {
+		rc = kv_control_format(&db->env, p, &db->dir, fd, b->ident,
+		    b->generation);
+		if (rc == 0)
+			set_positions(b, p);
+		kv_unmap(p, KV_CONTROL_LEN);
+	}
+	close(fd);
+	if (rc == 0 && renameat(db->dir.fd, CONTROL_TMP, db->dir.fd,
+	    "shm/control") != 0)
+		rc = kv_fail_errno(&db->env, kv_path(&db->dir, "shm/control"),
+		    "put in place");
+	return rc;
+}
+
+/* Index files of other generations: their readers have them mapped. */
+static void
+remove_others(struct build *b)
+{
+	char keep[KV_INDEX_NAME_LEN], path[300];
+	struct dirent *e;
+	DIR *d;
+	int fd;
+
+	fd = kv_openat(b->db->dir.fd, "shm", O_RDONLY | O_DIRECTORY, 0);
+	if (fd < 0)
+		return;
+	if ((d = fdopendir(fd)) == NULL) {
+		close(fd);
+		return;
+	}
+	snprintf(keep, sizeof(keep), "%016llx.",
+	    (unsigned long long)b->generation);
+	while ((e = readdir(d)) != NULL) {
+		size_t n = strlen(e->d_name);
+
+		if (n != 37 || strcmp(e->d_name + n - 4, ".idx") != 0 ||
+		    strncmp(e->d_name, keep, 17) == 0)
+			continue;
+		snprintf(path, sizeof(path), "shm/%s", e->d_name);
+		unlinkat(b->db->dir.fd, path, 0);
+	}
+	closedir(d);
+}
+
+/* Hold off who uses the old generation, or find out that it cannot be
+ * reached while somebody does. */
+static int
+lock_old(struct kevo *db, struct kv_control *old, int64_t deadline_ms)
+{
+	uint32_t other;
+
+	if (old == NULL) {
+		if ((other = kv_slot_any(db->lock_fd, db->slot)) == 0)
+			return 0;
+		return kv_fail(&db->env, KEVO_EBUSY, "%s/shm was removed or "
+		    "damaged under a running process (probably pid %u); it "
+		    "must close the database before anybody can go on",
+		    db->path, other - 1);
+	}
+	if (kv_word_lock(&old->writer, db->lock_fd, db->slot, deadline_ms) ==
+	    KV_WORD_TIMEOUT) {
+		char who[96];
+
+		kv_holder_describe(old, who, sizeof(who));
+		return kv_fail(&db->env, KEVO_EBUSY, "%s: busy: locked by %s",
+		    db->path, who);
+	}
+	if (kv_word_lock(&old->syncer, db->lock_fd, db->slot, deadline_ms) ==
+	    KV_WORD_TIMEOUT) {
+		kv_word_unlock(&old->writer);
+		return kv_fail(&db->env, KEVO_EBUSY, "%s: busy: a process is "
+		    "syncing the log", db->path);
+	}
+	return 0;
+}
+
+static void
+unlock_old(struct kv_control *old, int retire)
+{
+	if (old == NULL)
+		return;
+	if (retire)
+		atomic_store_explicit(&old->retired, 1, memory_order_release);
+	kv_word_unlock(&old->syncer);
+	kv_word_unlock(&old->writer);
+}
+
+static int
+make_shm_dir(struct kevo *db, const struct kv_ident *ident)
+{
+	mode_t mode = ident->mode | ((ident->mode & 0444) >> 2);
+
+	if (mkdirat(db->dir.fd, "shm", 0777) != 0) {
+		if (errno == EEXIST)
+			return 0;
+		return kv_fail_errno(&db->env, kv_path(&db->dir, "shm"),
+		    "create");
+	}
+	if (fchmodat(db->dir.fd, "shm", mode, 0) != 0)
+		return kv_fail_errno(&db->env, kv_path(&db->dir, "shm"),
+		    "set the mode of");
+	return 0;
+}
+
+static int
+check_fs(struct kevo *db)
+{
+	uint64_t type;
+
+	if (kv_fs_supported(db->lock_fd >= 0 ? db->lock_fd : db->dir.fd,
+	    &type))
+		return 0;
+	return kv_fail(&db->env, KEVO_ENOTDB, "%s: on a file system (type "
+	    "%#llx) without shared locks and memory that kevo can rely on, "
+	    "such as a network one", db->path, (unsigned long long)type);
+}
+
+static int
+rebuild_locked(struct kevo *db, const struct kv_ident *ident,
+    int64_t deadline_ms)
+{
+	struct build b = { .db = db, .ident = ident, .rewrite = 1 };
+	struct kv_control *old;
+	uint8_t boot[16];
+	int fd, rc;
+
+	rc = kv_control_map(&db->env, &db->dir, 1, &old, &fd);
+	if (rc < 0)
+		return rc;
+	if (rc == 0 && !atomic_load(&old->retired) &&
+	    !atomic_load(&old->failed) && old->generation != db->broken) {
+		kv_control_unmap(old, fd);	/* somebody was faster */
+		return 0;
+	}
+	if ((rc = lock_old(db, old, deadline_ms)) != 0)
+		goto out;
+	if (old != NULL) {
+		kv_boot_id(boot);
+		b.rewrite = memcmp(boot, old->boot, 16) == 0;
+	}
+	if ((rc = check_fs(db)) != 0 || (rc = make_shm_dir(db, ident)) != 0)
+		goto unlock;
+	if (kv_random(&b.generation, sizeof(b.generation)) != 0) {
+		rc = kv_fail_errno(&db->env, "random numbers", "get");
+		goto unlock;
+	}
+	if ((rc = build_segments(&b)) == 0)
+		rc = install_control(&b);
+unlock:
+	unlock_old(old, rc == 0);
+	if (rc == 0)
+		remove_others(&b);
+out:
+	if (old != NULL)
+		kv_control_unmap(old, fd);
+	return rc;
+}
+
+int
+kv_rebuild(struct kevo *db, const struct kv_ident *ident, int64_t deadline_ms)
+{
+	int rc = kv_lock_rebuild(db->lock_fd, deadline_ms);
+
+	if (rc == KV_LOCK_TIMEOUT)
+		return kv_fail(&db->env, KEVO_EBUSY, "%s: busy: another "
+		    "process is rebuilding its index", db->path);
+	if (rc != 0) {
+		errno = rc;
+		return kv_fail_errno(&db->env, kv_path(&db->dir, "LOCK"),
+		    "lock");
+	}
+	rc = rebuild_locked(db, ident, deadline_ms);
+	kv_unlock_rebuild(db->lock_fd);
+	return rc;
+}
+
+/* ---- private ----------------------------------------------------------- */
+
+int
+kv_build_private(struct kevo *db, const struct kv_ident *ident)
+{
+	struct build b = { .db = db, .ident = ident, .private_index = 1,
+		.read_only = 1 };
+	struct kv_control *c = aligned_alloc(64, KV_CONTROL_LEN);
+	int rc;
+
+	if (c == NULL)
+		return kv_fail(&db->env, KEVO_ENOMEM, "out of memory");
+	memset(c, 0, KV_CONTROL_LEN);
+	if ((rc = check_fs(db)) != 0 ||
+	    (rc = kv_control_format(&db->env, c, &db->dir, -1, ident,
+	    0)) != 0 || (rc = build_segments(&b)) != 0) {
+		kv_view_unref(b.view);
+		free(c);
+		return rc;
+	}
+	set_positions(&b, c);
+	db->ctl = c;
+	db->ctl_fd = -1;
+	db->private_index = 1;
+	kv_view_unref(db->view);
+	db->view = b.view;
+	return 0;
+}

@@ -1,0 +1,132 @@
+#include <string.h>
+
+#include "db.h"
+#include "record.h"
+
+/*
+ * Repair: the new owner of WRITER finishes or undoes what the one before it
+ * left marked.  State is taken from the log, never from what control says of
+ * the unfinished step; every step here can be repeated if its doer dies too.
+ */
+
+static int
+chain_before(const struct kv_seg *s, uint64_t off, uint64_t *chain)
+{
+	if (off == KV_SEGMENT_HEAD) {
+		*chain = s->head.chain_before;
+		return 0;
+	}
+	if (off < KV_SEGMENT_HEAD + KV_TRAILER_LEN || off > s->log_len)
+		return -1;
+	*chain = get_le64(s->log + off - KV_TRAILER_LEN);
+	return 0;
+}
+
+static int
+damaged_log(struct kevo *db, const struct kv_seg *s, uint64_t off)
+{
+	char name[KV_SEGMENT_NAME_LEN];
+
+	kv_segment_name(name, s->counter);
+	return kv_fail(&db->env, KEVO_ECORRUPT, "%s: damaged at byte %llu: "
+	    "not the record that was written", kv_path(&db->dir, name),
+	    (unsigned long long)off);
+}
+
+static int
+zero_range(struct kevo *db, struct kv_seg *s, uint64_t off, uint64_t len)
+{
+	char name[KV_SEGMENT_NAME_LEN];
+
+	kv_segment_name(name, s->counter);
+	return kv_write_zeros(&db->env, s->fd, kv_path(&db->dir, name), off,
+	    len);
+}
+
+/* A whole record that its writer did not finish: insert and count it. */
+static int
+roll_forward(struct kevo *db, struct kv_seg *s, uint64_t off, uint64_t len)
+{
+	struct kv_control *c = db->ctl;
+	struct kv_tail t = *kv_tail(c);
+	const uint8_t *rec = s->log + off;
+	uint64_t seq = get_le64(rec + 8);
+	int rc;
+
+	rc = kv_index_grow(&db->env, s, get_le32(rec + KV_FRAME_LEN));
+	if (rc == KV_RETRY)
+		rc = kv_fail(&db->env, KEVO_ECORRUPT, "%s: index of segment "
+		    "%llu is full", db->path, (unsigned long long)s->counter);
+	if (rc != 0 || (rc = kv_insert_ops(db, s, off, seq)) != 0)
+		return rc;
+	if (t.off == off) {
+		t.off = off + len;
+		t.seq = seq;
+		t.time_ns = get_le64(rec + 16);
+		t.chain = get_le64(rec + len - KV_TRAILER_LEN);
+		t.records++;
+		kv_set_tail(c, &t);
+	}
+	/* Whether its writer wanted it durable died with it: yes. */
+	kv_raise(&c->full_to, seq);
+	kv_raise(&c->appended, seq);
+	return 0;
+}
+
+static int
+repair_record(struct kevo *db)
+{
+	struct kv_control *c = db->ctl;
+	const struct kv_tail *t = kv_tail(c);
+	uint64_t off = atomic_load(&c->writing_off);
+	uint64_t len = atomic_load(&c->writing_len);
+	uint64_t chain, whole, seq;
+	struct kv_seg *s;
+	int rc;
+
+	if ((rc = kv_active_seg(db, &s)) != 0)
+		return rc;
+	if (off > t->off || chain_before(s, off, &chain) != 0 ||
+	    off > s->log_len || len > s->log_len - off)
+		return damaged_log(db, s, off);
+	seq = off == t->off ? t->seq + 1 : t->seq;
+	whole = kv_record_verify(s->log, s->log_len, off, chain, seq);
+	if (whole != 0)
+		rc = roll_forward(db, s, off, whole);
+	else if (off == t->off)
+		rc = zero_range(db, s, off, len);
+	else
+		rc = damaged_log(db, s, off);
+	if (rc == 0)
+		kv_clear_writing(c);
+	return rc;
+}
+
+static int
+repair_rotation(struct kevo *db)
+{
+	struct kv_control *c = db->ctl;
+	const struct kv_tail *t = kv_tail(c);
+
+	if (t->segment == atomic_load(&c->writing_len))
+		return kv_rotate(db, 0, 0);
+	atomic_store_explicit(&c->active, t->segment, memory_order_release);
+	kv_clear_writing(c);
+	return kv_view_extend(db);
+}
+
+int
+kv_repair(struct kevo *db)
+{
+	switch (atomic_load_explicit(&db->ctl->writing,
+	    memory_order_acquire)) {
+	case KV_WRITING_NOTHING:
+		return 0;
+	case KV_WRITING_RECORD:
+		return repair_record(db);
+	case KV_WRITING_SEAL:
+		return repair_rotation(db);
+	}
+	return kv_fail(&db->env, KEVO_ECORRUPT, "%s/shm/control: damaged",
+	    db->path);
+}

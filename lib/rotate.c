@@ -1,0 +1,141 @@
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "db.h"
+
+/*
+ * Rotation: the active segment is sealed and the next one begins.  WRITER is
+ * held throughout, SYNC is not needed: positions only rise.
+ *
+ * The order is what recovery relies on: the seal is on disk before the
+ * successor's file exists, so a segment with a successor that is not sealed
+ * is damage, and only the newest segment can have a torn end.
+ */
+
+static int
+file_failed(struct kevo *db, struct kv_seg *s, const char *verb)
+{
+	char name[KV_SEGMENT_NAME_LEN];
+
+	kv_segment_name(name, s->counter);
+	return kv_fail_errno(&db->env, kv_path(&db->dir, name), verb);
+}
+
+/*
+ * Give a sealed segment its name in each replication slot.  A slot that
+ * cannot take it is late, not a reason to refuse writes: it finds out by the
+ * gap.
+ */
+static void
+link_slots(struct kevo *db, const struct kv_seg *s, uint64_t last_seq)
+{
+	char from[KV_SEGMENT_NAME_LEN], to[512];
+	struct dirent *e;
+	DIR *d;
+	int fd;
+
+	if (last_seq < s->head.first_seq)
+		return;		/* empty: there is nothing to ship */
+	fd = kv_openat(db->dir.fd, "slots", O_RDONLY | O_DIRECTORY, 0);
+	if (fd < 0)
+		return;
+	if ((d = fdopendir(fd)) == NULL) {
+		close(fd);
+		return;
+	}
+	kv_segment_name(from, s->counter);
+	while ((e = readdir(d)) != NULL) {
+		if (e->d_name[0] == '.')
+			continue;
+		snprintf(to, sizeof(to), "slots/%.255s/%08x-%016llx-%016llx"
+		    ".seg", e->d_name, s->head.epoch,
+		    (unsigned long long)s->head.first_seq,
+		    (unsigned long long)last_seq);
+		linkat(db->dir.fd, from, db->dir.fd, to, 0);
+	}
+	closedir(d);
+}
+
+static int
+write_seal(struct kevo *db, struct kv_seg *s, const struct kv_tail *t)
+{
+	uint8_t buf[KV_SEAL_LEN];
+	struct kv_seal seal = {
+		.last_seq = t->seq, .records = t->records,
+		.file_len = t->off + KV_SEAL_LEN, .chain = t->chain,
+		.time_ns = t->time_ns, .head_hash = s->head.hash
+	};
+	char name[KV_SEGMENT_NAME_LEN];
+
+	kv_segment_name(name, s->counter);
+	kv_seal_encode(buf, &seal);
+	return kv_pwrite(&db->env, s->fd, kv_path(&db->dir, name), buf,
+	    sizeof(buf), t->off);
+}
+
+static int
+create_next(struct kevo *db, const struct kv_tail *t, uint64_t need,
+    uint64_t nops)
+{
+	struct kv_control *c = db->ctl;
+	struct kv_segment_head h;
+	uint64_t want = need + KV_SEGMENT_HEAD + KV_SEAL_LEN;
+	int rc;
+
+	memset(&h, 0, sizeof(h));
+	memcpy(h.id, c->id, 16);
+	h.epoch = c->epoch;
+	h.nonce = c->nonce;
+	h.first_seq = t->seq + 1;
+	h.chain_before = t->chain;
+	h.created_ns = kv_now_ns();
+	h.counter = t->segment + 1;
+	h.capacity = c->memtable_bytes > want ? c->memtable_bytes : want;
+	rc = kv_segment_create(&db->env, &db->dir, c->mode, &h);
+	if (rc != 0)
+		return rc;
+	return kv_index_create(&db->env, &db->dir, c->mode, c->generation, &h,
+	    nops * 64);
+}
+
+int
+kv_rotate(struct kevo *db, uint64_t need, uint64_t nops)
+{
+	struct kv_control *c = db->ctl;
+	struct kv_tail t = *kv_tail(c);
+	struct kv_seg *s;
+	int rc;
+
+	if ((rc = kv_active_seg(db, &s)) != 0)
+		return rc;
+	kv_mark_writing(c, KV_WRITING_SEAL, t.off, t.segment);
+	if ((rc = write_seal(db, s, &t)) != 0)
+		return rc;
+	if ((rc = kv_sync_to(db, t.seq)) != 0)
+		return rc;
+	/* kv_sync_to() has nothing to do if the records are on disk; the
+	 * seal has to be, before a successor exists. */
+	if (kv_datasync(s->fd) != 0) {
+		rc = file_failed(db, s, "sync");
+		atomic_store(&c->failed, EIO);
+		return rc;
+	}
+	if (ftruncate(s->fd, (off_t)(t.off + KV_SEAL_LEN)) != 0)
+		return file_failed(db, s, "truncate");
+	link_slots(db, s, t.seq);
+	if ((rc = create_next(db, &t, need, nops)) != 0)
+		return rc;
+	t.segment++;
+	t.off = KV_SEGMENT_HEAD;
+	t.records = 0;
+	atomic_store_explicit(&c->reserved_to, KV_SEGMENT_HEAD,
+	    memory_order_relaxed);
+	kv_set_tail(c, &t);
+	atomic_store_explicit(&c->active, t.segment, memory_order_release);
+	kv_clear_writing(c);
+	return kv_view_extend(db);
+}

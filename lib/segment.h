@@ -1,0 +1,100 @@
+/*
+ * segment: one file of the write-ahead log.
+ *
+ * A header with the identity, records chained to each other, and a seal
+ * once it is complete.  The layout is kevo-format(5), SEGMENT; replicas and
+ * archives hold the same bytes.
+ */
+#ifndef KV_SEGMENT_H
+#define KV_SEGMENT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct kv_env;
+struct kv_ident;
+
+#define KV_SEGMENT_HEAD	128
+#define KV_SEAL_LEN	64
+#define KV_SEGMENT_MAX	((uint64_t)0xffffffff)	/* offsets fit 32 bits */
+
+struct kv_segment_head {
+	uint8_t id[16];
+	uint32_t epoch;
+	uint64_t nonce;
+	uint64_t first_seq;
+	uint64_t chain_before;
+	uint64_t created_ns;
+	uint64_t counter;
+	uint64_t capacity;	/* bytes the file may grow to */
+	uint64_t hash;
+};
+
+struct kv_seal {
+	uint64_t last_seq;
+	uint64_t records;
+	uint64_t file_len;
+	uint64_t chain;
+	uint64_t time_ns;
+	uint64_t head_hash;
+};
+
+/* "wal/0000000000000001.seg" */
+#define KV_SEGMENT_NAME_LEN	32
+void kv_segment_name(char buf[KV_SEGMENT_NAME_LEN], uint64_t counter);
+
+/* The chain value before the first record of a database. */
+uint64_t kv_chain_origin(const struct kv_ident *ident);
+
+/* Sets h->hash. */
+void kv_segment_head_encode(uint8_t buf[KV_SEGMENT_HEAD],
+    struct kv_segment_head *h);
+
+/* Returns 0, or -1 if it is no sound header of this version. */
+int kv_segment_head_decode(const uint8_t buf[KV_SEGMENT_HEAD],
+    struct kv_segment_head *h);
+
+void kv_seal_encode(uint8_t buf[KV_SEAL_LEN], const struct kv_seal *s);
+int kv_seal_decode(const uint8_t buf[KV_SEAL_LEN], struct kv_seal *s);
+
+/*
+ * A walk over the records of a segment in memory, that trusts nothing.
+ * seq, chain and time_ns are those of the record last returned.
+ */
+struct kv_walk {
+	const uint8_t *log;
+	uint64_t len;		/* bytes that may be read */
+	uint64_t off;		/* of the next record */
+	uint64_t rec_off;	/* of the record last returned */
+	uint64_t rec_len;
+	uint64_t seq, chain, time_ns, durable;
+	uint64_t records;
+};
+
+enum kv_walk_result {
+	KV_WALK_RECORD,		/* one more */
+	KV_WALK_SEAL,		/* a sound seal that fits what came before */
+	KV_WALK_END,		/* zeros from here: nothing was written */
+	KV_WALK_BAD		/* neither; a torn tail or damage */
+};
+
+void kv_walk_start(struct kv_walk *w, const uint8_t *log, uint64_t len,
+    const struct kv_segment_head *h);
+enum kv_walk_result kv_walk_next(struct kv_walk *w);
+
+/*
+ * Verify the record at off against the chain value before it and the
+ * sequence number it must have.  Returns its length, or 0.
+ */
+uint64_t kv_record_verify(const uint8_t *log, uint64_t len, uint64_t off,
+    uint64_t prev_chain, uint64_t seq);
+
+/*
+ * Does anything after off claim that sequence seq or a later one is on
+ * disk?  Looks at every eight bytes for a frame or a seal with a sound
+ * hash.  Where it does, a bad record is damage and not a torn tail.
+ */
+int kv_claims_durable(const uint8_t *log, uint64_t len, uint64_t off,
+    uint64_t seq);
+
+#endif /* KV_SEGMENT_H */
