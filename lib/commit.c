@@ -151,7 +151,7 @@ kv_writer_lock(struct kevo *db)
 		if (kv_word_lock(&db->ctl->writer, db->lock_fd, db->slot,
 		    deadline) == KV_WORD_TIMEOUT)
 			return busy(db);
-		kv_holder_set(db->ctl, db->program);
+		kv_holder_set(db->ctl, db->pid, db->program);
 		rc = check_place(db);
 		if (rc == 0 && (rc = kv_view_extend(db)) == 0 &&
 		    (rc = kv_repair(db)) == 0)

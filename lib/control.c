@@ -137,7 +137,7 @@ kv_control_linked(struct kv_env *env, int fd)
 }
 
 void
-kv_holder_set(struct kv_control *c, const char *program)
+kv_holder_set(struct kv_control *c, uint32_t pid, const char *program)
 {
 	struct kv_holder *h = &c->holder;
 	size_t n = strlen(program);
@@ -146,8 +146,7 @@ kv_holder_set(struct kv_control *c, const char *program)
 		n = sizeof(h->program) - 1;
 	memcpy(h->program, program, n);
 	h->program[n] = '\0';
-	atomic_store_explicit(&h->pid, (uint32_t)getpid(),
-	    memory_order_relaxed);
+	atomic_store_explicit(&h->pid, pid, memory_order_relaxed);
 	atomic_store_explicit(&h->since_ms, (uint64_t)kv_mono_ms(),
 	    memory_order_relaxed);
 }

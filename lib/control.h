@@ -133,7 +133,7 @@ void kv_control_unmap(struct kv_control *c, int fd);
 int kv_control_linked(struct kv_env *env, int fd);
 
 /* Fill the holder's note, or describe it ("kevo-put, pid 812, for 4 s"). */
-void kv_holder_set(struct kv_control *c, const char *program);
+void kv_holder_set(struct kv_control *c, uint32_t pid, const char *program);
 void kv_holder_describe(const struct kv_control *c, char *buf, size_t len);
 
 #endif /* KV_CONTROL_H */

@@ -287,14 +287,11 @@ split_leaf(struct put *p, _Atomic uint32_t *slot, uint32_t depth,
 	uint64_t place;
 	uint8_t *n;
 
-	struct kv_leaf *was = kv_leaf_at(&p->v, link);
-	place = take(p, path_len + KV_NODE_MIN + 2*sizeof(struct kv_leaf),
-	    path_len ? 32 : 64);
+	place = take(p, path_len + KV_NODE_MIN + sizeof(struct kv_leaf),
+	    ALIGN_SPLIT);
 	if (place == 0)
 		return -1;
 	n = make_node(p, place + path_len, KV_NODE_5);
-	memcpy(p->v.arena+place+path_len+KV_NODE_MIN+16, was, 16);
-	link = link_to(place+path_len+KV_NODE_MIN+16)|1;
 	set_entry(n, KV_NODE_5, at == old_len,
 	    at == old_len ? 0 : old[at], link);
 	link = make_leaf(p, place + path_len + KV_NODE_MIN, 0);

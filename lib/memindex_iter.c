@@ -24,7 +24,7 @@
 #include "memindex_node.h"
 #include "record.h"
 
-#define QUEUE		16	/* a power of two */
+#define QUEUE		32	/* a power of two */
 #define STACK_ROOM	24
 
 /* Where the scout is in one inner node. */
