@@ -98,9 +98,6 @@ int kv_seg_open(struct kevo *db, uint64_t generation, uint64_t counter,
     int writable, struct kv_seg **out);
 void kv_seg_unref(struct kv_seg *s);
 
-/* Look at what the index has grown to. */
-void kv_seg_refresh(struct kv_seg *s);
-
 /* KEVO_ECORRUPT: index files are missing and cannot be rebuilt now. */
 int kv_index_missing(struct kevo *db);
 

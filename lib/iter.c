@@ -361,7 +361,6 @@ kv_iter_new(struct kevo *db, struct kv_view *v, uint64_t seq,
 	for (uint64_t c = v->last; c >= v->first; c--) {
 		if ((rc = kv_view_seg(db, v, c, &s)) != 0)
 			goto err;
-		kv_seg_refresh(s);
 		add_source(it, &s->ix, seq);
 	}
 	if (range != NULL && ((rc = copy_bound(db, range->from,

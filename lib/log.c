@@ -126,6 +126,5 @@ kv_index_grow(struct kv_env *env, struct kv_seg *s, uint64_t nops)
 			return rc;
 	}
 	atomic_store_explicit(&h->size, want, memory_order_release);
-	s->ix.arena_len = want;
 	return 0;
 }

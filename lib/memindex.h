@@ -56,8 +56,8 @@ struct kv_index_head {
 /* A process's view of an index; plain memory, copied freely. */
 struct kv_index {
 	uint8_t *arena;		/* struct kv_index_head at its start */
-	uint64_t arena_len;	/* bytes a reader may touch: at most the
-				 * file's size; kv_index_refresh() */
+	uint64_t arena_len;	/* bytes mapped; what of them exists, the
+				 * head's size says, which grows */
 	const uint8_t *log;	/* the mapped segment, or a buffer */
 	uint64_t log_len;	/* bytes of it that may be touched */
 };

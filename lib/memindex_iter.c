@@ -24,7 +24,7 @@
 #include "memindex_node.h"
 #include "record.h"
 
-#define QUEUE		32	/* a power of two */
+#define QUEUE		16	/* a power of two */
 #define STACK_ROOM	24
 
 /* Where the scout is in one inner node. */
@@ -76,7 +76,7 @@ small_sibling(uint8_t *n, unsigned type, int pos, int dir,
 	return best == POS_BEHIND || best == 0 ? pos : best;
 }
 
-/* The same in a 62 or 256. */
+/* The same in a 62 or 256.  pos is at least 0. */
 static int
 large_sibling(uint8_t *n, unsigned type, int pos, int dir,
     _Atomic uint32_t **slot)
@@ -84,8 +84,6 @@ large_sibling(uint8_t *n, unsigned type, int pos, int dir,
 	_Atomic uint32_t *child;
 	int at;
 
-	if (dir > 0 && pos < 0)
-		pos = 0;
 	for (at = pos + dir; at > 0 && at < POS_BEHIND; at += dir) {
 		if (kv_node_slot(n, type, (uint8_t)(at - 1), &child) > 0 &&
 		    kv_link_load(child) != 0) {

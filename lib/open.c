@@ -335,9 +335,7 @@ kv_attach(struct kevo *db, int64_t deadline_ms)
 static int
 open_directory(struct kevo *db)
 {
-	int create_it = (db->flags & KEVO_CREATE) != 0;
-
-	for (;;) {
+	for (int made = 0;; made = 1) {
 		db->dir.fd = kv_openat(AT_FDCWD, db->path,
 		    O_PATH | O_DIRECTORY, 0);
 		if (db->dir.fd >= 0)
@@ -347,10 +345,11 @@ open_directory(struct kevo *db)
 			    "%s: not a directory", db->path);
 		if (errno != ENOENT)
 			return kv_fail_errno(&db->env, db->path, "open");
-		if (!create_it)
+		if (!(db->flags & KEVO_CREATE))
 			return kv_fail(&db->env, KEVO_ENODB,
 			    "%s: no such database", db->path);
-		if (mkdir(db->path, 0777) != 0 && errno != EEXIST) {
+		/* A name that exists and leads nowhere: a dangling link. */
+		if (made || (mkdir(db->path, 0777) != 0 && errno != EEXIST)) {
 			kv_fail_errno(&db->env, db->path, "create");
 			return KEVO_ECREATE;
 		}

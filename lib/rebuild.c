@@ -185,7 +185,7 @@ open_index(struct build *b, struct kv_seg *s)
 			return rc;
 	}
 	s->ix.arena = s->arena;
-	s->ix.arena_len = ((struct kv_index_head *)s->arena)->size;
+	s->ix.arena_len = s->arena_mapped;
 	s->ix.log = s->log;
 	s->ix.log_len = s->log_len;
 	return 0;

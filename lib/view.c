@@ -106,8 +106,7 @@ map_index(struct kevo *db, struct kv_seg *s, uint64_t generation,
 		    "the index of this segment; remove %s/shm when no "
 		    "process uses the database", full, db->path);
 	s->ix.arena = s->arena;
-	s->ix.arena_len = atomic_load_explicit(&h->size,
-	    memory_order_acquire);
+	s->ix.arena_len = s->arena_mapped;
 	s->ix.log = s->log;
 	s->ix.log_len = s->log_len;
 	return 0;
@@ -232,16 +231,6 @@ still_ours(struct kevo *db)
 	return kv_control_linked(&db->env, db->ctl_fd);
 }
 
-/* An index grows under its readers, for as long as its segment is active. */
-void
-kv_seg_refresh(struct kv_seg *s)
-{
-	struct kv_index_head *h = s->arena;
-	uint64_t size = atomic_load_explicit(&h->size, memory_order_acquire);
-
-	s->ix.arena_len = size < s->arena_mapped ? size : s->arena_mapped;
-}
-
 int
 kv_view_now(struct kevo *db, uint64_t *visible)
 {
@@ -275,7 +264,6 @@ kv_lookup(struct kevo *db, struct kv_view *v, uint64_t seq, const void *key,
 	for (uint64_t c = v->last; c >= v->first; c--) {
 		if ((rc = kv_view_seg(db, v, c, &s)) != 0)
 			return rc;
-		kv_seg_refresh(s);
 		rc = kv_index_find(&s->ix, key, klen, seq, &hit);
 		if (rc == 0)
 			continue;

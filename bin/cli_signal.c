@@ -1,0 +1,109 @@
+/*
+ * cli_signal: stop between two records, and die by the signal that asked.
+ *
+ * A tool that does one thing keeps the default actions: being killed at any
+ * instant is safe.  A tool that works through many records wants to flush
+ * what it says about the ones that are stored, and to remove its temporary
+ * file, so it takes a note and stops at the next record.
+ *
+ * Two things could keep it from getting there: the signal arrives just
+ * before a read that then sleeps, or the library waits for a lock.  The
+ * alarm cures both: after a second it interrupts the read, and after one
+ * more it ends the tool the hard way, which is safe too.
+ */
+#include <signal.h>
+#include <stddef.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "cli_tool.h"
+
+static volatile sig_atomic_t stop_signal;
+static volatile sig_atomic_t alarms;
+
+volatile sig_atomic_t cli_progress_wanted;
+
+static void
+on_stop(int sig)
+{
+	stop_signal = sig;
+	alarm(1);
+}
+
+static void
+on_alarm(int sig)
+{
+	(void)sig;
+	if (++alarms == 1) {
+		alarm(1);
+		return;
+	}
+	signal(stop_signal, SIG_DFL);
+	raise(stop_signal);
+}
+
+static void
+on_usr1(int sig)
+{
+	(void)sig;
+	cli_progress_wanted = 1;
+}
+
+/* What the parent has ignored stays ignored: nohup, background jobs. */
+static void
+catch(int sig, void (*fn)(int))
+{
+	struct sigaction act = { .sa_handler = fn }, old;
+
+	if (sigaction(sig, NULL, &old) == 0 && old.sa_handler == SIG_IGN)
+		return;
+	sigaction(sig, &act, NULL);
+}
+
+void
+cli_signals(void)
+{
+	static int done;
+
+	if (done)
+		return;
+	done = 1;
+	catch(SIGINT, on_stop);
+	catch(SIGTERM, on_stop);
+	catch(SIGHUP, on_stop);
+	catch(SIGALRM, on_alarm);
+	catch(SIGUSR1, on_usr1);
+#ifdef SIGINFO
+	catch(SIGINFO, on_usr1);
+#endif
+}
+
+int
+cli_stopped(void)
+{
+	return stop_signal;
+}
+
+void
+cli_die_by(int sig)
+{
+	sigset_t set;
+
+	cli_progress_end();
+	cli_run_exit_hook(128 + sig);
+	signal(sig, SIG_DFL);
+	sigemptyset(&set);
+	sigaddset(&set, sig);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	raise(sig);
+	_exit(128 + sig);
+}
+
+void
+cli_die_by_signal(void)
+{
+	/* From here a second signal kills at once. */
+	signal(stop_signal, SIG_DFL);
+	cli_out_flush();
+	cli_die_by(stop_signal);
+}

@@ -1,0 +1,269 @@
+/*
+ * format_tab_read: lines of fields that are separated by TAB: tsv, text,
+ * hex, base64 and ops.
+ *
+ * This is the way of bulk input.  One pass finds the end of the line, the
+ * first TAB and whether there is anything to unescape; a line without
+ * escapes is not touched again.
+ */
+#include <stdio.h>
+
+#include "escape.h"
+#include "format_internal.h"
+#include "format_scan.h"
+#include "format_tab.h"
+
+/* A backslash escape makes at most 4 bytes of one, hex and base64 less. */
+#define KEY_FIELD_MAX	(4 * (size_t)KEVO_KEY_MAX)
+#define VALUE_FIELD_MAX	(4 * (size_t)KEVO_VALUE_MAX)
+
+static const char hint_text[] = "use -f text for unescaped input";
+static const char hint_crlf[] = "use --crlf";
+static const char hint_keys[] = "-k takes lines of keys alone";
+
+struct line {
+	size_t len;		/* without its end */
+	size_t end;		/* with its end */
+	size_t tab;		/* the first TAB, or FORMAT_NONE */
+	int escapes;		/* there is a backslash */
+};
+
+/* A field that no record could have is not worth reading to its end. */
+static void
+check_growth(struct format_reader *r, const struct line *l, size_t have)
+{
+	if (l->tab == FORMAT_NONE && have > KEY_FIELD_MAX + 32)
+		format_bad(r, NULL, "no TAB in %zu bytes: the key is too "
+		    "long", have);
+	/* In ops the key is behind the first TAB too. */
+	if (l->tab != FORMAT_NONE && have - l->tab > KEY_FIELD_MAX +
+	    VALUE_FIELD_MAX + 32)
+		format_bad(r, NULL, "the value is too long");
+}
+
+/* Find the next line; 0 at the end of input.  backslash is the byte that
+ * begins an escape, or LF if there are none. */
+static inline int
+find_line(struct format_reader *r, struct line *l, int backslash)
+{
+	size_t i = 0, n;
+	const uint8_t *p;
+
+	l->tab = FORMAT_NONE;
+	l->escapes = 0;
+	for (;;) {
+		p = format_at(r);
+		n = format_have(r);
+		while (i < n) {
+			if (l->tab == FORMAT_NONE)
+				i = scan3(p, i, n, '\n', '\t', backslash);
+			else if (l->escapes)
+				i = scan1(p, i, n, '\n');
+			else
+				i = scan3(p, i, n, '\n', backslash, backslash);
+			if (i == n)
+				break;
+			if (p[i] == '\n') {
+				l->len = i;
+				l->end = i + 1;
+				return 1;
+			}
+			if (p[i] == '\t' && l->tab == FORMAT_NONE)
+				l->tab = i;
+			else
+				l->escapes = 1;
+			i++;
+		}
+		check_growth(r, l, n);
+		if (!format_more(r, n)) {
+			l->len = l->end = n;
+			return n > 0;
+		}
+	}
+}
+
+/*
+ * Take the next line, without its end.  A CR before the end is a mistake
+ * that --crlf allows, but data in text, which has no other way to say it.
+ */
+static inline uint8_t *
+take_line(struct format_reader *r, struct line *l, int backslash)
+{
+	uint8_t *p;
+
+	r->line++;
+	if (!find_line(r, l, backslash))
+		return NULL;
+	p = format_at(r);
+	format_take(r, l->end);
+	if (l->len > 0 && p[l->len - 1] == '\r') {
+		if (r->f->crlf)
+			l->len--;
+		else if (r->f->kind != FORMAT_TEXT)
+			format_bad(r, hint_crlf, "CR before the line's end");
+	}
+	if (l->len == 0)
+		format_bad(r, NULL, "blank line");
+	return p;
+}
+
+/* The bad escape at p as it should be shown: what a decoder would take. */
+static void
+bad_escape(struct format_reader *r, const char *what, const uint8_t *p,
+    size_t left)
+{
+	char text[8];
+	size_t i, n = left < 2 ? left : p[1] == 'x' ? 4 : 2;
+
+	if (left < 2)
+		format_bad(r, hint_text, "backslash at the end of %s", what);
+	for (i = 0; i < n && i < left && p[i] > 0x20 && p[i] < 0x7f; i++)
+		text[i] = (char)p[i];
+	text[i] = 0;
+	format_bad(r, hint_text, "bad escape %s in %s", text, what);
+}
+
+static size_t
+decode_escapes(struct format_reader *r, uint8_t *p, size_t len,
+    const char *what)
+{
+	size_t bad, n = escape_decode(p, p, len, &bad);
+
+	if (n == (size_t)-1)
+		bad_escape(r, what, p + bad, len - bad);
+	return n;
+}
+
+/* Remove the notation of a field in its place; returns its new length. */
+static size_t
+decode(struct format_reader *r, uint8_t *p, size_t len, const char *what)
+{
+	size_t bad, n;
+
+	switch (r->f->kind) {
+	case FORMAT_HEX:
+		n = hex_decode(p, p, len, &bad);
+		break;
+	case FORMAT_BASE64:
+		n = base64_decode(p, p, len, &bad);
+		break;
+	case FORMAT_TEXT:
+		return len;
+	default:
+		return decode_escapes(r, p, len, what);
+	}
+	if (n == (size_t)-1)
+		format_bad(r, NULL, "%s is not %s: wrong at its character %zu",
+		    what, r->ops->name, bad + 1);
+	return n;
+}
+
+/* With -m a field of the version stands between key and value. */
+static size_t
+skip_version(struct format_reader *r, const uint8_t *p, size_t i, size_t len)
+{
+	size_t from = i;
+
+	while (i < len && p[i] >= '0' && p[i] <= '9')
+		i++;
+	if (i == from || i == len || p[i] != '\t')
+		format_bad(r, NULL, "no version between key and value");
+	return i + 1;
+}
+
+static inline int
+read_line(struct format_reader *r, struct format_record *rec, int backslash)
+{
+	struct line l;
+	uint8_t *p;
+	size_t at;
+	int plain;
+
+	if ((p = take_line(r, &l, backslash)) == NULL)
+		return 0;
+	plain = backslash == '\\' && !l.escapes;
+	rec->op = FORMAT_PUT;
+	rec->line = r->line;
+	rec->expires_ns = 0;
+	rec->key = p;
+	rec->klen = l.tab == FORMAT_NONE ? l.len : l.tab;
+	rec->value = p + l.len;
+	rec->vlen = 0;
+	if (!plain)
+		rec->klen = decode(r, p, rec->klen, "key");
+	format_check_key(r, rec->klen);
+	if (r->f->keys_only)
+		return 1;
+
+	if (l.tab == FORMAT_NONE)
+		format_bad(r, hint_keys, "no TAB between key and value");
+	at = l.tab + 1;
+	if (r->f->meta)
+		at = skip_version(r, p, at, l.len);
+	rec->value = p + at;
+	rec->vlen = l.len - at;
+	if (!plain)
+		rec->vlen = decode(r, p + at, rec->vlen, "value");
+	format_check_value(r, rec->vlen);
+	return 1;
+}
+
+int
+format_tsv_read(struct format_reader *r, struct format_record *rec)
+{
+	return read_line(r, rec, '\\');
+}
+
+int
+format_tab_read(struct format_reader *r, struct format_record *rec)
+{
+	return read_line(r, rec, '\n');
+}
+
+/* ---- ops --------------------------------------------------------------- */
+
+static int
+is_word(const uint8_t *p, size_t len, const char *word)
+{
+	return len == strlen(word) && memcmp(p, word, len) == 0;
+}
+
+int
+format_ops_read(struct format_reader *r, struct format_record *rec)
+{
+	struct line l;
+	uint8_t *p;
+	size_t key, tab;
+
+	if ((p = take_line(r, &l, '\n')) == NULL)
+		return 0;
+	key = l.tab == FORMAT_NONE ? l.len : l.tab;
+	if (is_word(p, key, "put"))
+		rec->op = FORMAT_PUT;
+	else if (is_word(p, key, "delete"))
+		rec->op = FORMAT_DELETE;
+	else
+		format_bad(r, NULL, "unknown operation %s: put or delete",
+		    format_show_key(p, key));
+	if (l.tab == FORMAT_NONE)
+		format_bad(r, NULL, "no TAB after the operation");
+	tab = scan1(p, ++key, l.len, '\t');
+	rec->line = r->line;
+	rec->expires_ns = 0;
+	rec->key = p + key;
+	rec->klen = decode(r, p + key, tab - key, "key");
+	format_check_key(r, rec->klen);
+	rec->value = p + l.len;
+	rec->vlen = 0;
+	if (rec->op == FORMAT_DELETE) {
+		if (tab < l.len)
+			format_bad(r, NULL, "TAB after the key of a delete");
+		return 1;
+	}
+	if (tab == l.len)
+		format_bad(r, NULL, "no TAB between key and value");
+	rec->value = p + ++tab;
+	rec->vlen = decode(r, p + tab, l.len - tab, "value");
+	format_check_value(r, rec->vlen);
+	return 1;
+}

@@ -1,0 +1,288 @@
+/*
+ * kevo-export: all records, or a range, of one snapshot as one stream.
+ *
+ * With -o the stream goes to a new file beside FILE that takes its name when
+ * all of it is on disk: FILE is never half written, whatever happens.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "format.h"
+#include "options.h"
+#include "range.h"
+
+static const struct cli_opt opts[] = {
+	ROW_FORMAT("format of the stream (tsv)"),
+	ROW_NULL,
+	{ 'o', 'o', "output", CLI_REQUIRED, "FILE",
+	    "write FILE, whole or not at all" },
+	ROW_PREFIX("only keys that begin with P"),
+	ROW_FROM,
+	ROW_TO,
+	ROW_ESCAPED,
+	ROW_JSON_VALUES,
+	ROW_KEYS_ONLY,
+	ROW_META,
+	ROW_CRLF("with csv: end lines in CRLF"),
+	ROW_ENCODE,
+	ROW_BYTEVALUE,
+	ROW_MAPSIZE,
+	ROW_TABLE,
+	ROW_QUIET,
+	ROW_VERBOSE,
+	ROW_PROGRESS,
+	ROW_END
+};
+
+static const struct cli_tool tool = {
+	"kevo-export",
+	"Write all records, or a range of them, as one stream",
+	"[-Eqvjkm] [-f F|-0] [-o FILE] [-P P] [--from K] [--to K]\n"
+	" [--progress] DB",
+	opts,
+	"  kevo-export data.kv > data.tsv\n"
+	"  kevo-export -f jsonl -o users.jsonl -P user: data.kv\n"
+	"  kevo-export -f lmdb data.kv | mdb_load out.lmdb\n"
+	"  kevo-export -f sql data.kv | sqlite3 out.sqlite\n"
+};
+
+struct export {
+	struct cli_open_opts open;
+	struct format format;
+	struct range_opts where;
+	struct range range;
+	int escaped;
+	const char *output;
+	uint64_t records, bytes;
+	uint64_t total_bytes;	/* for progress; 0: not known */
+};
+
+/* ---- the output file --------------------------------------------------- */
+
+static struct {
+	int fd;
+	char *temp;	/* to be removed unless renamed; NULL: none */
+} file = { -1, NULL };
+
+static void
+remove_temp(int status)
+{
+	(void)status;
+	if (file.temp != NULL)
+		unlink(file.temp);
+}
+
+static void __attribute__((noreturn))
+cannot(const char *what, const char *path, int status)
+{
+	cli_die(status, "%s: %s: %s", path, what, strerror(errno));
+}
+
+/* A pipe or a device has no half-written state to hide. */
+static int
+is_special(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+}
+
+static void
+open_output(const char *path)
+{
+	size_t len = strlen(path) + sizeof(".4294967295.tmp");
+	int fd;
+
+	if (is_special(path)) {
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		if (fd < 0)
+			cannot("cannot open", path, EX_CANTCREAT_);
+		cli_out_fd(fd, path);
+		return;
+	}
+	if ((file.temp = malloc(len)) == NULL)
+		cli_die(EX_IOERR_, "out of memory");
+	snprintf(file.temp, len, "%s.%u.tmp", path, (unsigned)getpid());
+	/* A left-over of an earlier process with our number is nobody's. */
+	unlink(file.temp);
+	fd = open(file.temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	if (fd < 0) {
+		free(file.temp);
+		file.temp = NULL;
+		cannot("cannot create", path, EX_CANTCREAT_);
+	}
+	file.fd = fd;
+	cli_at_exit(remove_temp);
+	cli_signals();
+	cli_out_fd(fd, path);
+}
+
+static void
+sync_directory(const char *path)
+{
+	char *dir = strdup(path), *slash;
+	int fd;
+
+	if (dir == NULL)
+		cli_die(EX_IOERR_, "out of memory");
+	slash = strrchr(dir, '/');
+	if (slash != NULL)
+		slash[slash == dir ? 1 : 0] = '\0';
+	fd = open(slash != NULL ? dir : ".", O_RDONLY | O_DIRECTORY |
+	    O_CLOEXEC);
+	if (fd < 0 || fsync(fd) != 0)
+		cannot("cannot sync its directory", path, EX_IOERR_);
+	close(fd);
+	free(dir);
+}
+
+static void
+finish_output(const char *path)
+{
+	cli_out_flush();
+	if (file.temp == NULL)
+		return;
+	if (fsync(file.fd) != 0)
+		cannot("sync", path, EX_IOERR_);
+	if (cli_out_close() != 0)
+		cannot("close", path, EX_IOERR_);
+	if (rename(file.temp, path) != 0)
+		cannot("rename", path, EX_CANTCREAT_);
+	free(file.temp);
+	file.temp = NULL;
+	cli_at_exit(NULL);
+	sync_directory(path);
+}
+
+/* ---- the stream -------------------------------------------------------- */
+
+static int
+next(struct export *e, struct kevo *db, struct kevo_iter *it,
+    struct kevo_record *rec)
+{
+	int rc = range_step(&e->range, it, 0, rec);
+
+	if (rc < 0)
+		cli_fail(db, rc);
+	if (cli_stopped())
+		cli_die_by_signal();
+	return rc == 0;
+}
+
+static struct kevo_iter *
+new_iter(struct export *e, struct kevo *db, const struct kevo_snapshot *snap)
+{
+	struct kevo_iter *it;
+	int rc;
+
+	if ((rc = kevo_iter_new(db, snap, &e->range.keys, &it)) != 0)
+		cli_fail(db, rc);
+	return it;
+}
+
+/* For a header that tells how much will come. */
+static void
+measure(struct export *e, struct kevo *db, const struct kevo_snapshot *snap)
+{
+	struct kevo_iter *it = new_iter(e, db, snap);
+	struct kevo_record rec;
+
+	while (next(e, db, it, &rec)) {
+		e->format.total_records++;
+		e->format.total_bytes += rec.klen + rec.vlen;
+	}
+	e->total_bytes = e->format.total_bytes;
+	kevo_iter_free(it);
+}
+
+static void
+write_all(struct export *e, struct kevo *db, const struct kevo_snapshot *snap)
+{
+	struct kevo_iter *it = new_iter(e, db, snap);
+	struct kevo_record rec;
+
+	while (next(e, db, it, &rec)) {
+		format_write(&e->format, &rec);
+		e->records++;
+		e->bytes += rec.klen + rec.vlen;
+		cli_progress("exported", e->records, e->bytes,
+		    e->total_bytes);
+	}
+	kevo_iter_free(it);
+}
+
+static void
+export(struct export *e, struct kevo *db)
+{
+	struct kevo_snapshot *snap;
+	int rc;
+
+	if ((rc = kevo_snapshot_new(db, &snap)) != 0)
+		cli_fail(db, rc);
+	if (e->format.kind == FORMAT_LMDB && e->format.mapsize == 0 &&
+	    !e->range.empty)
+		measure(e, db, snap);
+	format_begin(&e->format);
+	if (!e->range.empty)
+		write_all(e, db, snap);
+	format_end(&e->format);
+	kevo_snapshot_free(snap);
+	cli_progress_end();
+}
+
+static void
+parse(struct export *e, struct cli_args *a)
+{
+	int id;
+
+	e->open.flags = KEVO_RDONLY;
+	while ((id = cli_next(a)) != 0) {
+		if (id == 'E')
+			e->escaped = 1;
+		else if (id == 'o')
+			e->output = a->arg;
+		else if (id == OPT_PROGRESS)
+			cli_progress_mode(a->arg);
+		else if (!range_option(&e->where, a, id) &&
+		    !opt_format(&e->format, a, id, FORMATS_WRITE))
+			cli_common(&e->open, a, id);
+	}
+	cli_operands(a, 1, 1);
+	opt_format_check(&e->format);
+	if (e->output != NULL && *e->output == '\0')
+		cli_usage("-o: the name of the file is empty");
+	if (e->output != NULL && strcmp(e->output, "-") == 0)
+		e->output = NULL;
+}
+
+int
+main(int argc, char *argv[])
+{
+	static struct export e;
+	struct cli_args a;
+	struct kevo *db;
+
+	cli_start(&a, &tool, argc, argv);
+	parse(&e, &a);
+	range_init(&e.range, &e.where, e.escaped);
+	db = cli_open(a.argv[a.i], &e.open);
+	if (e.output != NULL)
+		open_output(e.output);
+	else
+		cli_signals();
+	e.format.terminal = cli_out_is_tty();
+	cli_progress_yield();
+	export(&e, db);
+	if (e.output != NULL)
+		finish_output(e.output);
+	if (cli_verbose)
+		cli_note("%" PRIu64 " records exported", e.records);
+	return cli_close(db, 0);
+}

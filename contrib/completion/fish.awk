@@ -1,0 +1,50 @@
+# Completions for fish: each option twice, for kevo-TOOL and `kevo TOOL`.
+
+function complete_option(command, i, j,    s) {
+	s = "\t" command
+	if (short[i, j] != "")
+		s = s " -s " substr(short[i, j], 2)
+	s = s " -l " substr(long[i, j], 3)
+	if (kind[i, j] == "required" && arg[i, j] == "FILE")
+		s = s " -r -F"
+	else if (kind[i, j] == "required")
+		s = s " -x"
+	if (kind[i, j] != "none" && arg[i, j] in choices)
+		s = s " -a " single_quoted(choices[arg[i, j]])
+	print s " -d " fish_quoted(help[i, j])
+}
+
+function fish_quoted(s) {
+	gsub(/\\/, "\\\\", s)
+	gsub(/\047/, "\\\047", s)
+	return "\047" s "\047"
+}
+
+function complete_tool(command, i,    j) {
+	for (j = 1; j <= nopt[i]; j++)
+		complete_option(command, i, j)
+	print "\t" command (takes_files(i) ? " -F" : \
+	    " -f -a \047(__fish_complete_directories)\047")
+}
+
+END {
+	print "# kevo completion for fish; generated, do not edit\n"
+	print "if not set -q __kevo_completions"
+	print "\tset -g __kevo_completions 1\n"
+	first = "\tcomplete -c kevo -f -n __fish_use_subcommand"
+	for (i = 1; i <= ntool; i++)
+		print first " -a " verb(i) " -d " fish_quoted(summary[i])
+	print first " -a help -d \047Show a manual page\047"
+	print first " -a commands -d \047List the tools\047"
+	for (i = 1; i <= ntool; i++)
+		all = all " " verb(i)
+	print "\tcomplete -c kevo -f -n " \
+	    "\047__fish_seen_subcommand_from help\047 -a \047" topics all "\047"
+	for (i = 1; i <= ntool; i++) {
+		print ""
+		complete_tool("complete -c " tool[i], i)
+		complete_tool("complete -c kevo -n \047__fish_seen_subcommand" \
+		    "_from " verb(i) "\047", i)
+	}
+	print "end"
+}

@@ -1,0 +1,317 @@
+/*
+ * rebuild: a new generation of the shared memory beside handles that still
+ * have the old one mapped.
+ *
+ * shm/control names a generation, or nothing.  It may have been deleted, be
+ * of another boot, or say failed; a writer may have died in the midst of an
+ * append.  At any time somebody may delete it (DELETE) or a sync may fail.
+ * Slots are process numbers here; lock.pml has the rest.
+ *
+ * Explored: no acknowledged record is overwritten or acknowledged twice
+ * (P1, P2); nobody waits for ever (P5); a reader that has the old generation
+ * mapped sees what was acknowledged before it began (P9); an opener is
+ * refused only if somebody alive has a deleted control mapped.
+ *
+ * BOOTS: processes in containers that see boot ids of their own (C1).
+ *
+ * Broken variants:
+ *   RETIRE_LATE	the old control is retired after the rename
+ *   REPAIR_FIRST	`writing` is looked at before `retired`
+ *   SLOT_FIRST		a slot is taken before control is mapped and sound
+ *   NO_RELINK		control is not looked at again after the slot
+ *   NO_REFUSE		a deleted control is built anew beside living ones
+ *   NO_WORDS		the old lock words are not taken
+ *   WORDS_KEPT		the old lock words are not given back
+ *   NO_AGAIN		under REBUILD nobody looks at control again
+ *   READER_NO_LINK	a reader looks at `retired` only
+ *   NO_C1		(with BOOTS) another boot id decides alone
+ */
+#ifndef WRITERS
+#define WRITERS	3
+#endif
+#ifndef KILLS
+#define KILLS	1
+#endif
+#define GENS	5
+#define ZERO	0
+#define TORN	1
+#define WHOLE	2
+
+/* Generations; 0 is none. */
+typedef Control {
+	byte writer;		/* lock word */
+	bool retired, failed, writing;
+	byte off, tail, visible;
+	byte boot
+};
+Control ctl[GENS];
+byte name;			/* shm/control */
+byte gens = 1;			/* built so far */
+
+byte cell[WRITERS + 2];		/* the log */
+bool acked[WRITERS + 2];
+byte newest;			/* highest acknowledged */
+
+byte rebuilder;			/* holds the REBUILD byte */
+bool slot[WRITERS + 2];		/* whose slot's byte is locked */
+byte map[WRITERS + 2];		/* which generation is mapped */
+byte kills = KILLS;
+
+#define NOBODY	(WRITERS + 1)	/* the slot of one that died long ago */
+
+#define STEP(x) atomic { x; if :: true :: kills > 0 -> kills--; goto died fi }
+#define C ctl[c]
+#define RAISE(a, b) a = ((a) > (b) -> (a) : (b))
+#define DEAD(p) (!slot[p])
+#ifdef BOOTS
+#define BOOT me
+#else
+#define BOOT 1
+#endif
+
+inline write(n, what)
+{
+	assert(!acked[n]);
+	cell[n] = what
+}
+
+/* Fit to be used, but for its boot id? */
+#define SOUND(g) ((g) != 0 && !ctl[g].retired && !ctl[g].failed)
+
+inline others_alive(result)
+{
+	result = false;
+	i = 1;
+	do
+	:: i > WRITERS -> break
+	:: i <= WRITERS && i != me && slot[i] -> result = true; break
+	:: i <= WRITERS && (i == me || !slot[i]) -> i++
+	od
+}
+
+proctype Writer(byte me)
+{
+	byte c, g, seq, i;
+	bool live;
+
+open:
+#ifdef SLOT_FIRST
+	STEP(slot[me] = true);
+#endif
+	/* O1_MAP */
+	STEP(c = name; if
+	     :: SOUND(c) && C.boot == BOOT -> map[me] = c
+	     :: else -> c = 0; goto rebuild
+	     fi);
+adopt:
+	/* O2_SLOT */
+	STEP(slot[me] = true);
+	/* O3_LINKED: control may have gone before the slot was ours */
+#ifndef NO_RELINK
+	STEP(if
+	     :: name != c || C.retired -> goto reopen
+	     :: else
+	     fi);
+#endif
+ready:
+	/* W1_LOCK */
+	STEP(C.writer == 0 || DEAD(C.writer); C.writer = me);
+#ifdef REPAIR_FIRST
+	if
+	:: C.writing && cell[C.off] != WHOLE -> STEP(write(C.off, ZERO))
+	:: else
+	fi;
+#endif
+	/* W1_CHECK: before anything is repaired */
+	STEP(if
+	     :: C.retired || C.failed -> C.writer = 0; goto reopen
+	     :: else
+	     fi);
+	if
+	:: C.writing ->
+		STEP(if
+		     :: cell[C.off] == WHOLE -> RAISE(C.tail, C.off)
+		     :: else -> write(C.off, ZERO)
+		     fi);
+		STEP(C.writing = false; C.off = 0)
+	:: else
+	fi;
+	/* W2_MARK, W3_APPEND, W5_TAIL, W6_CLEAR, W7_UNLOCK */
+	STEP(seq = C.tail + 1; C.off = seq; C.writing = true);
+	STEP(write(seq, TORN));
+	STEP(write(seq, WHOLE));
+	STEP(C.tail = seq);
+	STEP(C.writing = false; C.off = 0);
+	STEP(assert(C.writer == me); C.writer = 0);
+	/* S3_SYNC, S4_PUBLISH; see sync.pml */
+	STEP(RAISE(C.visible, seq));
+	atomic {
+		assert(cell[seq] == WHOLE && !acked[seq]);
+		acked[seq] = true;
+		RAISE(newest, seq);
+		slot[me] = false;
+		map[me] = 0;
+		goto done
+	};
+
+reopen:
+	atomic { slot[me] = false; map[me] = 0; c = 0; goto open };
+
+rebuild:
+	/* B1_LOCK */
+	STEP(rebuilder == 0; rebuilder = me);
+	/* B2_AGAIN */
+#ifdef NO_AGAIN
+	STEP(if :: c == 0 -> c = name :: else fi; map[me] = c);
+#else
+	STEP(c = name; map[me] = c);
+	if
+	:: atomic { SOUND(c) && C.boot == BOOT ->
+		rebuilder = 0; goto adopt }
+	:: else
+	fi;
+#endif
+	/* B3_ALIVE */
+	STEP(others_alive(live); i = 0);
+	if
+	:: c == 0 && live ->
+		/* Refused: somebody alive has a deleted one mapped. */
+		atomic {
+#ifndef NO_REFUSE
+			i = 1;
+			do
+			:: i <= WRITERS && i != me && slot[i] && map[i] != 0 ->
+				break
+			:: i <= WRITERS &&
+			    !(i != me && slot[i] && map[i] != 0) -> i++
+			:: i > WRITERS -> break
+			od;
+			assert(i <= WRITERS);
+			slot[me] = false;
+			rebuilder = 0;
+			goto done
+#endif
+		}
+	:: c != 0 && SOUND(c) && live ->
+		/* Of another boot id, but somebody alive uses it. */
+#ifndef NO_C1
+		atomic { live = false; rebuilder = 0; goto adopt }
+#endif
+	:: else
+	fi;
+	/* B4_SLOT: held from before the new name can be seen */
+	STEP(live = false; i = 0; slot[me] = true);
+#ifndef NO_WORDS
+	/* B5_WORDS: not those of another boot, whose owners are no more */
+	if
+	:: c != 0 && C.boot == BOOT ->
+		STEP(C.writer == 0 || DEAD(C.writer) || C.writer == me;
+		     C.writer = me)
+	:: else
+	fi;
+#endif
+	/* B6_READ: the log says where it ends */
+	STEP(seq = 0; do
+	     :: cell[seq + 1] == WHOLE -> seq++
+	     :: else -> break
+	     od);
+	STEP(if
+	     :: cell[seq + 1] == TORN -> write(seq + 1, ZERO)
+	     :: else
+	     fi);
+	/* B7_BUILD, under another name */
+	STEP(g = gens; assert(g < GENS); gens++;
+	     ctl[g].tail = seq; ctl[g].visible = seq; ctl[g].boot = BOOT;
+	     seq = 0);
+	/* B8_RETIRE, B9_RENAME: in this order */
+#ifndef RETIRE_LATE
+	if
+	:: c != 0 -> STEP(C.retired = true)
+	:: else
+	fi;
+#endif
+	STEP(name = g);
+#ifdef RETIRE_LATE
+	if
+	:: c != 0 -> STEP(C.retired = true)
+	:: else
+	fi;
+#endif
+	/* B10_FREE */
+#ifndef WORDS_KEPT
+	STEP(if
+	     :: c != 0 && C.writer == me -> C.writer = 0
+	     :: else
+	     fi);
+#endif
+	STEP(c = g; map[me] = g; g = 0; rebuilder = 0);
+	goto ready;
+
+died:
+	atomic {
+		slot[me] = false;
+		map[me] = 0;
+		if :: rebuilder == me -> rebuilder = 0 :: else fi
+	};
+done:
+	atomic { c = 0; g = 0; seq = 0; i = 0; live = false }
+}
+
+/* A handle that was opened long ago begins a new snapshot. */
+active proctype Reader()
+{
+	byte c, start;
+
+	/* One that cannot map control reads the log; see C6. */
+end_reader:
+	atomic { name != 0 && !ctl[name].retired -> c = name };
+	start = newest;
+	/* R0_LINKED: one that is retired but still has the name will do,
+	 * because nothing was acknowledged elsewhere yet. */
+	atomic {
+		if
+#ifdef READER_NO_LINK
+		:: ctl[c].retired && name != 0 -> c = name
+#else
+		:: name != c -> c = name
+#endif
+		:: else
+		fi
+	};
+	/* R1_VISIBLE */
+	atomic {
+		assert(c == 0 || ctl[c].visible >= start);
+		c = 0;
+		start = 0
+	}
+}
+
+active proctype Trouble()
+{
+	if
+	:: name = 0				/* rm -r shm */
+	:: atomic { name != 0 -> ctl[name].failed = true }	/* EIO */
+	:: true
+	fi
+}
+
+init {
+	byte k;
+	atomic {
+		if
+		:: true			/* nothing there: a copy, say */
+		:: gens++; name = 1; ctl[1].boot = 1;
+			if
+			:: true
+			:: ctl[1].writer = NOBODY; ctl[1].writing = true;
+				ctl[1].off = 1; cell[1] = TORN
+			fi
+		:: gens++; name = 1; ctl[1].boot = 99;
+			ctl[1].writer = 1	/* a number, no longer a life */
+		fi;
+		for (k : 1 .. WRITERS) {
+			run Writer(k)
+		}
+		k = 0
+	}
+}
