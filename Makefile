@@ -98,8 +98,8 @@ $(B)/toolchain.mk: Makefile
 		    "<xxhash.h>: contrib/deps.sh build" >&2; exit 1; \
 	fi; \
 	cc=; \
-	if [ "$$(musl-gcc -dumpmachine 2>/dev/null)" = \
-	    "$$($(CC) -dumpmachine)" ] && \
+	machine() { "$$@" -dumpmachine 2>/dev/null | sed 's/-[a-z]*-linux/-linux/'; }; \
+	if [ "$$(machine musl-gcc)" = "$$(machine $(CC))" ] && \
 	    ( $(call works,musl-gcc -static) ) 2>/dev/null; then \
 		cc='musl-gcc -static'; \
 	elif ( $(call works,$(CC) -static) ) 2>/dev/null; then \
@@ -185,9 +185,10 @@ $(B)/internal.a: $(lib_obj)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 # The archive for others holds one object, whose internal names are local.
+lto_code = $(if $(findstring -flto,$(CFLAGS)),$(CFLAGS) -flinker-output=nolto-rel)
 $(B)/libkevo-core.a: $(lib_obj)
 	$(call say,AR     )
-	$(Q)$(CC) -r -nostdlib -o $(B)/kevo-core.o $^
+	$(Q)$(CC) $(lto_code) -r -nostdlib -o $(B)/kevo-core.o $^
 	$(Q)$(OBJCOPY) --localize-hidden $(B)/kevo-core.o
 	$(Q)rm -f $@ && $(AR) rcs $@ $(B)/kevo-core.o
 

@@ -17,7 +17,7 @@ element(const uint8_t *p, size_t len, uint8_t c, int *hit)
 {
 	size_t i = 1, start;
 	uint8_t lo, hi;
-	int not;
+	int negated;
 
 	if (*p == '\\') {
 		*hit = len > 1 && p[1] == c;
@@ -28,8 +28,8 @@ element(const uint8_t *p, size_t len, uint8_t c, int *hit)
 		return 1;
 	}
 	*hit = 0;
-	not = i < len && (p[i] == '!' || p[i] == '^');
-	i += (size_t)not;
+	negated = i < len && (p[i] == '!' || p[i] == '^');
+	i += (size_t)negated;
 	for (start = i; i < len && (p[i] != ']' || i == start); i++) {
 		if (p[i] == '\\' && ++i == len)
 			return 0;
@@ -43,7 +43,7 @@ element(const uint8_t *p, size_t len, uint8_t c, int *hit)
 		if (lo <= c && c <= hi)
 			*hit = 1;
 	}
-	*hit ^= not;
+	*hit ^= negated;
 	return i < len ? i + 1 : 0;
 }
 

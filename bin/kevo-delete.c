@@ -231,6 +231,7 @@ remove_listed(struct removal *d, const char *name)
 	struct format_reader *reader;
 	struct format_record rec;
 	struct cli_in in;
+	int status;
 
 	cli_in_open(&in, NULL);
 	d->load.in = &in;
@@ -241,7 +242,9 @@ remove_listed(struct removal *d, const char *name)
 	while (format_read(reader, &rec))
 		remove_key(d, rec.key, rec.klen, rec.line);
 	format_reader_free(reader);
-	return finish(d);
+	status = finish(d);
+	cli_in_close(&in);
+	return status;
 }
 
 /* The iterator's snapshot says which keys. */

@@ -15,6 +15,7 @@ static const struct cli_opt opts[] = {
 	ROW_JSON_VALUES,
 	ROW_KEYS_ONLY,
 	ROW_CRLF("lines end in CRLF"),
+	ROW_ENCODE,
 	ROW_PREFIX("put P before every key"),
 	ROW_ESCAPED,
 	{ OPT_ON_DUPLICATE, 0, "on-duplicate", CLI_REQUIRED, "WHAT",

@@ -27,6 +27,7 @@ static const struct cli_opt opts[] = {
 	ROW_JSON_VALUES,
 	ROW_KEYS_ONLY,
 	ROW_CRLF("lines end in CRLF"),
+	ROW_ENCODE,
 	ROW_PRINT("write the records really stored"),
 	ROW_META,
 	ROW_SINGLE,
@@ -58,7 +59,7 @@ struct put {
 	struct opt_cond cond;
 	const char *ttl;
 	int escaped, from_stdin, print, print_version;
-	int for_records;	/* an option that only records have */
+	int for_records;	/* id of an option that only records have */
 	struct load load;
 };
 
@@ -86,8 +87,18 @@ record_option(struct put *p, const struct cli_args *a, int id)
 		if (!opt_format(&p->format, a, id, FORMATS_STREAM))
 			return 0;
 	}
-	p->for_records = 1;
+	p->for_records = id;
 	return 1;
+}
+
+static const char *
+option_name(int id)
+{
+	const struct cli_opt *o = opts;
+
+	while (o->id != id)
+		o++;
+	return o->long_name;
 }
 
 static void
@@ -237,8 +248,8 @@ main(int argc, char *argv[])
 	if (p.from_stdin && n == 1)
 		return put_records(&p, operand[0]);
 	if (p.for_records)
-		cli_usage("an option was given that goes with records from "
-		    "standard input (-i DB)");
+		cli_usage("--%s goes with records from standard input "
+		    "(-i DB)", option_name(p.for_records));
 	if (p.from_stdin)
 		return put_value(&p, operand[0], operand[1]);
 	return put_one(&p, operand[0], operand[1], operand[2],

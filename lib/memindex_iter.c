@@ -177,37 +177,50 @@ pass_path(const struct kv_path *path, uint32_t *link, uint32_t *depth)
 }
 
 /*
- * Go down from link to the first leaf of the walk's direction, up to a node
- * and to its next entry where there is nothing further down.  A link of 0
+ * Go up from the stack's top until a node has a next entry.  Returns 1 with
+ * its link and depth, 0 at the end, or -1.
+ */
+static int
+climb(struct kv_index_iter *it, struct kv_view *v, uint32_t *link,
+    uint32_t *depth)
+{
+	struct place *top;
+	unsigned type;
+	uint8_t *n;
+	int was;
+
+	while (it->depth > 0) {
+		top = &it->stack->stack[it->depth - 1];
+		n = kv_node_at(v, top->link, &type);
+		if (n == NULL || type == KV_NODE_PATH)
+			return -1;
+		was = top->pos;
+		*link = sibling(n, type, &top->pos, it->state);
+		*depth = top->depth + 1;
+		if (*link != 0)
+			return top->pos != 0 || (*link & KV_LEAF_BIT) ? 1 : -1;
+		if (was == POS_BEFORE || was == POS_BEHIND)
+			return -1;
+		it->depth--;
+	}
+	return 0;
+}
+
+/*
+ * Go down from link to the first leaf in the walk's direction.  A link of 0
  * means to go on from the stack's top.  Returns 1, 0 at the end, -1 or -2.
  */
 static int
 scout(struct kv_index_iter *it, struct kv_view *v, uint32_t link,
     uint32_t depth, uint32_t *leaf)
 {
-	struct place *top;
 	unsigned type;
 	uint8_t *n;
-	int rc, was;
+	int rc;
 
 	for (;;) {
-		while (link == 0) {
-			if (it->depth == 0)
-				return 0;
-			top = &it->stack->stack[it->depth - 1];
-			n = kv_node_at(v, top->link, &type);
-			if (n == NULL || type == KV_NODE_PATH)
-				return -1;
-			was = top->pos;
-			link = sibling(n, type, &top->pos, it->state);
-			if (link == 0) {
-				if (was == POS_BEFORE || was == POS_BEHIND)
-					return -1;
-				it->depth--;
-			} else if (top->pos == 0 && !(link & KV_LEAF_BIT))
-				return -1;
-			depth = top->depth + 1;
-		}
+		if (link == 0 && (rc = climb(it, v, &link, &depth)) <= 0)
+			return rc;
 		if (link & KV_LEAF_BIT) {
 			*leaf = link;
 			return 1;
@@ -215,13 +228,13 @@ scout(struct kv_index_iter *it, struct kv_view *v, uint32_t link,
 		if ((n = kv_node_at(v, link, &type)) == NULL)
 			return -1;
 		if (type == KV_NODE_PATH) {
-			if ((rc = pass_path(kv_node_path(n), &link, &depth)) < 0)
-				return rc;
-			continue;
+			rc = pass_path(kv_node_path(n), &link, &depth);
+		} else {
+			rc = enter(it, v, n, type, link, depth);
+			link = 0;
 		}
-		if ((rc = enter(it, v, n, type, link, depth)) < 0)
+		if (rc < 0)
 			return rc;
-		link = 0;
 	}
 }
 

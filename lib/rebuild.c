@@ -293,14 +293,17 @@ scan_segment(struct build *b, struct kv_seg *s)
 
 /*
  * A last segment without a sound header was being created when the machine
- * stopped: it is as if it had never been, if its predecessor is sealed.
+ * stopped: it is as if it had never been.  Its header is on disk before its
+ * first record is written, so one with anything behind the header is damaged.
  */
 static int
 drop_unborn(struct build *b, struct kv_seg *s)
 {
 	char name[KV_SEGMENT_NAME_LEN];
 
-	if (s->counter != b->last || s->counter == 1 || !b->sealed)
+	if (s->counter != b->last || s->counter == 1 || !b->sealed ||
+	    (s->log_len > KV_SEGMENT_HEAD && !kv_all_zero(s->log +
+	    KV_SEGMENT_HEAD, s->log_len - KV_SEGMENT_HEAD)))
 		return segment_damaged(b, s->counter, 0,
 		    "bad segment header");
 	b->last--;

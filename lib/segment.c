@@ -148,8 +148,8 @@ kv_walk_start(struct kv_walk *w, const uint8_t *log, uint64_t len,
 	w->chain = h->chain_before;
 }
 
-static int
-all_zero(const uint8_t *p, uint64_t len)
+int
+kv_all_zero(const uint8_t *p, uint64_t len)
 {
 	while (len >= 8 && get_le64(p) == 0) {
 		p += 8;
@@ -186,7 +186,7 @@ kv_walk_next(struct kv_walk *w)
 	if (total == 0) {
 		if (seal_fits(w))
 			return KV_WALK_SEAL;
-		if (all_zero(rec, w->len - w->off))
+		if (kv_all_zero(rec, w->len - w->off))
 			return KV_WALK_END;
 		return KV_WALK_BAD;
 	}

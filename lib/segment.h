@@ -82,6 +82,9 @@ void kv_walk_start(struct kv_walk *w, const uint8_t *log, uint64_t len,
     const struct kv_segment_head *h);
 enum kv_walk_result kv_walk_next(struct kv_walk *w);
 
+/* 1 if len bytes are zeros. */
+int kv_all_zero(const uint8_t *p, uint64_t len);
+
 /*
  * Verify the record at off against the chain value before it and the
  * sequence number it must have.  Returns its length, or 0.

@@ -2,6 +2,7 @@
 # kevo-init, and where databases may be created.
 
 load common
+shopt -s extglob
 setup() { common_setup; }
 teardown() { common_teardown; }
 

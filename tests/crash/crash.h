@@ -168,6 +168,15 @@ scratch_remove(void)
 		remove_tree(scratch);
 }
 
+/* Interrupted, too, the test leaves nothing; it waits for its children's
+ * reports most of its life, so calling more than a handler may is fine. */
+__attribute__((unused)) static void
+scratch_interrupted(int sig)
+{
+	scratch_remove();
+	_exit(128 + sig);
+}
+
 /*
  * Make the directory `scratch`, without links in its name; it goes at exit.
  * Where the disk plays no part, in_memory saves its time.
@@ -188,6 +197,9 @@ scratch_make(int in_memory)
 	strcpy(scratch, full);
 	scratch_owner = getpid();
 	atexit(scratch_remove);
+	signal(SIGINT, scratch_interrupted);
+	signal(SIGTERM, scratch_interrupted);
+	signal(SIGHUP, scratch_interrupted);
 }
 
 /* The number at the start of a value, which no zero byte ends. */

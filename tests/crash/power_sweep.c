@@ -184,11 +184,11 @@ static int
 complain(const struct cut *c, const char *who, const struct outcome *o)
 {
 	if (shown++ < 4)
-		note("cut %s k=%u (%s), keep %u/8,%s%s: %s: %s: %s",
-		    c->late ? "after the next process,"  : "at",
+		note("cut %s k=%u (%s), keep %u/8%s%s: %s: %s: %s",
+		    c->late ? "after the next process," : "at",
 		    c->k, c->fired, c->keep,
-		    c->unsynced ? " older unsynced" : "",
-		    c->acked ? " acknowledged" : "", who, outcome_name(o),
+		    c->unsynced ? ", older unsynced" : "",
+		    c->acked ? ", acknowledged" : "", who, outcome_name(o),
 		    o->text);
 	return -1;
 }
@@ -272,11 +272,10 @@ main(int argc, char *argv[])
 		printf("1..0 # SKIP inode numbers may be used again here\n");
 		return 0;
 	}
-	snprintf(shadow, sizeof(shadow), "%s.shadow", scratch);
+	snprintf(shadow, sizeof(shadow), "%s/shadow", scratch);
 	snprintf(db, sizeof(db), "%s/db", scratch);
 	for (size_t i = 0; i < OPS; i++)
 		if (is_wanted(&ops[i]))
 			sweep_op(&ops[i], db, 32);
-	remove_tree(shadow);
 	return tap_end();
 }

@@ -2,8 +2,8 @@
  * sweep: one operation after the other, disturbed at every system call it
  * makes on the database.
  *
- *   sweep fault     the call fails, or moves fewer bytes than asked for
- *   sweep kill      the process is killed instead of the call, or after it
+ *   sweep fault         the call fails, or moves fewer bytes than asked for
+ *   sweep kill          the process is killed before the call, or after it
  *   sweep act OP DB     do an operation by the library (it calls itself)
  *
  * Whatever happens, the operation ends with a documented exit code (or the

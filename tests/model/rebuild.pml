@@ -4,7 +4,7 @@
  *
  * shm/control names a generation, or nothing.  It may have been deleted, be
  * of another boot, or say failed; a writer may have died in the midst of an
- * append.  At any time somebody may delete it (DELETE) or a sync may fail.
+ * append.  At any time somebody may delete or replace it, or a sync may fail.
  * Slots are process numbers here; lock.pml has the rest.
  *
  * Explored: no acknowledged record is overwritten or acknowledged twice
@@ -24,6 +24,8 @@
  *   WORDS_KEPT		the old lock words are not given back
  *   NO_AGAIN		under REBUILD nobody looks at control again
  *   READER_NO_LINK	a reader looks at `retired` only
+ *   COPY_BUILT	a restored control is built anew beside living ones
+ *   BOOT_WORDS		(with BOOTS) words are taken from this boot only
  *   NO_C1		(with BOOTS) another boot id decides alone
  */
 #ifndef WRITERS
@@ -32,7 +34,7 @@
 #ifndef KILLS
 #define KILLS	1
 #endif
-#define GENS	5
+#define GENS	6
 #define ZERO	0
 #define TORN	1
 #define WHOLE	2
@@ -41,6 +43,7 @@
 typedef Control {
 	byte writer;		/* lock word */
 	bool retired, failed, writing;
+	bool copy;		/* not made in this place: restored */
 	byte off, tail, visible;
 	byte boot
 };
@@ -75,8 +78,10 @@ inline write(n, what)
 	cell[n] = what
 }
 
+/* Made here, and by now perhaps used by somebody? */
+#define OURS(g) ((g) != 0 && !ctl[g].copy)
 /* Fit to be used, but for its boot id? */
-#define SOUND(g) ((g) != 0 && !ctl[g].retired && !ctl[g].failed)
+#define SOUND(g) (OURS(g) && !ctl[g].retired && !ctl[g].failed)
 
 inline others_alive(result)
 {
@@ -84,7 +89,9 @@ inline others_alive(result)
 	i = 1;
 	do
 	:: i > WRITERS -> break
-	:: i <= WRITERS && i != me && slot[i] -> result = true; break
+	:: i <= WRITERS && i != me && slot[i] ->
+		assert(OURS(c) || map[i] != 0);	/* a rightful refusal */
+		result = true; break
 	:: i <= WRITERS && (i == me || !slot[i]) -> i++
 	od
 }
@@ -174,27 +181,22 @@ rebuild:
 	/* B3_ALIVE */
 	STEP(others_alive(live); i = 0);
 	if
+#ifdef COPY_BUILT
 	:: c == 0 && live ->
-		/* Refused: somebody alive has a deleted one mapped. */
-		atomic {
-#ifndef NO_REFUSE
-			i = 1;
-			do
-			:: i <= WRITERS && i != me && slot[i] && map[i] != 0 ->
-				break
-			:: i <= WRITERS &&
-			    !(i != me && slot[i] && map[i] != 0) -> i++
-			:: i > WRITERS -> break
-			od;
-			assert(i <= WRITERS);
-			slot[me] = false;
-			rebuilder = 0;
-			goto done
+#else
+	:: !OURS(c) && live ->
 #endif
-		}
-	:: c != 0 && SOUND(c) && live ->
+		/* Refused: somebody alive has a deleted one mapped. */
+#ifdef NO_REFUSE
+		skip
+#else
+		atomic { slot[me] = false; rebuilder = 0; goto done }
+#endif
+	:: SOUND(c) && live ->
 		/* Of another boot id, but somebody alive uses it. */
-#ifndef NO_C1
+#ifdef NO_C1
+		skip
+#else
 		atomic { live = false; rebuilder = 0; goto adopt }
 #endif
 	:: else
@@ -202,9 +204,14 @@ rebuild:
 	/* B4_SLOT: held from before the new name can be seen */
 	STEP(live = false; i = 0; slot[me] = true);
 #ifndef NO_WORDS
-	/* B5_WORDS: not those of another boot, whose owners are no more */
+	/* B5_WORDS: of another boot id as well */
+#ifdef BOOT_WORDS
 	if
-	:: c != 0 && C.boot == BOOT ->
+	:: OURS(c) && C.boot == BOOT ->
+#else
+	if
+	:: OURS(c) ->
+#endif
 		STEP(C.writer == 0 || DEAD(C.writer) || C.writer == me;
 		     C.writer = me)
 	:: else
@@ -264,7 +271,7 @@ active proctype Reader()
 
 	/* One that cannot map control reads the log; see C6. */
 end_reader:
-	atomic { name != 0 && !ctl[name].retired -> c = name };
+	atomic { SOUND(name) -> c = name };
 	start = newest;
 	/* R0_LINKED: one that is retired but still has the name will do,
 	 * because nothing was acknowledged elsewhere yet. */
@@ -280,7 +287,7 @@ end_reader:
 	};
 	/* R1_VISIBLE */
 	atomic {
-		assert(c == 0 || ctl[c].visible >= start);
+		assert(!OURS(c) || ctl[c].visible >= start);
 		c = 0;
 		start = 0
 	}
@@ -290,6 +297,9 @@ active proctype Trouble()
 {
 	if
 	:: name = 0				/* rm -r shm */
+	:: d_step { name = gens; gens++;	/* tar -x over it */
+		ctl[name].copy = true; ctl[name].boot = 1;
+		ctl[name].writer = 1 }
 	:: atomic { name != 0 -> ctl[name].failed = true }	/* EIO */
 	:: true
 	fi

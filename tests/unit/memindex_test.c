@@ -656,7 +656,8 @@ read_beside(const struct kv_index *ix, uint64_t seq, int dir)
 	kv_index_iter_init(&it, ix, seq);
 	rc = dir > 0 ? kv_index_first(&it) : kv_index_last(&it);
 	while (rc == 1) {
-		if (plen != 0 && compare(it.key, it.klen, prev, plen) * dir <= 0)
+		if (plen != 0 &&
+		    compare(it.key, it.klen, prev, plen) * dir <= 0)
 			bad = 1;
 		memcpy(prev, it.key, plen = it.klen);
 		n++;
