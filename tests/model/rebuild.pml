@@ -108,7 +108,11 @@ open:
 	/* O1_MAP */
 	STEP(c = name; if
 	     :: SOUND(c) && C.boot == BOOT -> map[me] = c
+#ifdef NO_AGAIN
+	     :: else -> goto rebuild
+#else
 	     :: else -> c = 0; goto rebuild
+#endif
 	     fi);
 adopt:
 	/* O2_SLOT */
@@ -143,12 +147,12 @@ ready:
 		STEP(C.writing = false; C.off = 0)
 	:: else
 	fi;
-	/* W2_MARK, W3_APPEND, W5_TAIL, W6_CLEAR, W7_UNLOCK */
-	STEP(seq = C.tail + 1; C.off = seq; C.writing = true);
-	STEP(write(seq, TORN));
+	/* Finer steps are in commit.pml.
+	 * W2_MARK, W3_APPEND, W5_TAIL, W6_CLEAR, W7_UNLOCK */
+	STEP(seq = C.tail + 1; C.off = seq; C.writing = true;
+	     write(seq, TORN));
 	STEP(write(seq, WHOLE));
-	STEP(C.tail = seq);
-	STEP(C.writing = false; C.off = 0);
+	STEP(C.tail = seq; C.writing = false; C.off = 0);
 	STEP(assert(C.writer == me); C.writer = 0);
 	/* S3_SYNC, S4_PUBLISH; see sync.pml */
 	STEP(RAISE(C.visible, seq));
@@ -166,12 +170,12 @@ reopen:
 
 rebuild:
 	/* B1_LOCK */
-	STEP(rebuilder == 0; rebuilder = me);
+	STEP(rebuilder == 0; rebuilder = me;
 	/* B2_AGAIN */
 #ifdef NO_AGAIN
-	STEP(if :: c == 0 -> c = name :: else fi; map[me] = c);
+	     if :: c == 0 -> c = name :: else fi; map[me] = c);
 #else
-	STEP(c = name; map[me] = c);
+	     c = name; map[me] = c);
 	if
 	:: atomic { SOUND(c) && C.boot == BOOT ->
 		rebuilder = 0; goto adopt }
@@ -221,8 +225,8 @@ rebuild:
 	STEP(seq = 0; do
 	     :: cell[seq + 1] == WHOLE -> seq++
 	     :: else -> break
-	     od);
-	STEP(if
+	     od;
+	     if
 	     :: cell[seq + 1] == TORN -> write(seq + 1, ZERO)
 	     :: else
 	     fi);
@@ -233,14 +237,14 @@ rebuild:
 	/* B8_RETIRE, B9_RENAME: in this order */
 #ifndef RETIRE_LATE
 	if
-	:: c != 0 -> STEP(C.retired = true)
+	:: c != 0 -> STEP(C.retired = true; C.tail = 0)
 	:: else
 	fi;
 #endif
 	STEP(name = g);
 #ifdef RETIRE_LATE
 	if
-	:: c != 0 -> STEP(C.retired = true)
+	:: c != 0 -> STEP(C.retired = true; C.tail = 0)
 	:: else
 	fi;
 #endif
@@ -273,21 +277,22 @@ active proctype Reader()
 end_reader:
 	atomic { SOUND(name) -> c = name };
 	start = newest;
-	/* R0_LINKED: one that is retired but still has the name will do,
-	 * because nothing was acknowledged elsewhere yet. */
+	/* R0_LINKED: it is retired, or has lost its name.  As long as no
+	 * other one has that name, nothing is acknowledged elsewhere, and
+	 * the old one will do. */
 	atomic {
 		if
 #ifdef READER_NO_LINK
-		:: ctl[c].retired && name != 0 -> c = name
+		:: ctl[c].retired && OURS(name) -> c = name
 #else
-		:: name != c -> c = name
+		:: name != c && OURS(name) -> c = name
 #endif
 		:: else
 		fi
 	};
 	/* R1_VISIBLE */
 	atomic {
-		assert(!OURS(c) || ctl[c].visible >= start);
+		assert(ctl[c].visible >= start);
 		c = 0;
 		start = 0
 	}
