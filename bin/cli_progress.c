@@ -111,8 +111,9 @@ show(int64_t now, int overwrite)
 	size_t room = sizeof(line) - 8;
 	int n;
 
-	n = snprintf(line, room, "%s%s: %s %" PRIu64 " records",
-	    overwrite ? "\r" : "", cli_tool_name(), st.verb, st.records);
+	n = snprintf(line, room, "%s%s: %s %" PRIu64 " record%s",
+	    overwrite ? "\r" : "", cli_tool_name(), st.verb, st.records,
+	    st.records == 1 ? "" : "s");
 	if (st.bytes > 0)
 		n += add_bytes(line + n, room - (size_t)n);
 	if (ms > 0)

@@ -131,7 +131,7 @@ int
 kv_write_zeros(struct kv_env *env, int fd, const char *name, uint64_t off,
     uint64_t len)
 {
-	static const uint8_t zeros[1 << 18];
+	static uint8_t zeros[1 << 18];	/* const, it would be in the file */
 	int rc;
 
 	while (len > 0) {

@@ -214,6 +214,14 @@ hash_matches(const char *text, size_t len)
 }
 
 static int
+hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static int
 decode(const char *text, struct kv_ident *id)
 {
 	char buf[64];
@@ -222,12 +230,12 @@ decode(const char *text, struct kv_ident *id)
 	memset(id, 0, sizeof(*id));
 	if (field(text, "id", buf, sizeof(buf)) == NULL || strlen(buf) != 32)
 		return -1;
-	for (int i = 0; i < 16; i++) {
-		unsigned b;
+	for (int i = 0; i < 32; i++) {
+		int d = hex_digit(buf[i]);
 
-		if (sscanf(buf + i * 2, "%2x", &b) != 1)
+		if (d < 0)
 			return -1;
-		id->id[i] = (uint8_t)b;
+		id->id[i / 2] = (uint8_t)(id->id[i / 2] << 4 | d);
 	}
 	if (number(text, "epoch", 10, UINT32_MAX, &v) != 0)
 		return -1;

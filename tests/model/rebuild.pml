@@ -60,6 +60,7 @@ bool slot[WRITERS + 2];		/* whose slot's byte is locked */
 byte map[WRITERS + 2];		/* which generation is mapped */
 byte kills = KILLS;
 
+#define OTHER	99	/* the boot id of an earlier boot */
 #define NOBODY	(WRITERS + 1)	/* the slot of one that died long ago */
 
 #define STEP(x) atomic { x; if :: true :: kills > 0 -> kills--; goto died fi }
@@ -159,6 +160,12 @@ ready:
 	atomic {
 		assert(cell[seq] == WHOLE && !acked[seq]);
 		acked[seq] = true;
+		i = 1;			/* who is done holds no word */
+		do
+		:: i < GENS -> assert(ctl[i].writer != me || ctl[i].copy ||
+		    ctl[i].boot == OTHER); i++
+		:: i == GENS -> break
+		od;
 		RAISE(newest, seq);
 		slot[me] = false;
 		map[me] = 0;
@@ -277,22 +284,23 @@ active proctype Reader()
 end_reader:
 	atomic { SOUND(name) -> c = name };
 	start = newest;
-	/* R0_LINKED: it is retired, or has lost its name.  As long as no
-	 * other one has that name, nothing is acknowledged elsewhere, and
-	 * the old one will do. */
+	/* R0_LINKED: has it lost its name?  Then it is opened anew, and if
+	 * there is none, or none of ours, this is no answer; see C6.  A
+	 * retired one that has its name will do: nothing was acknowledged
+	 * elsewhere yet. */
 	atomic {
 		if
 #ifdef READER_NO_LINK
-		:: ctl[c].retired && OURS(name) -> c = name
+		:: ctl[c].retired -> c = name
 #else
-		:: name != c && OURS(name) -> c = name
+		:: name != c -> c = name
 #endif
 		:: else
 		fi
 	};
 	/* R1_VISIBLE */
 	atomic {
-		assert(ctl[c].visible >= start);
+		assert(!OURS(c) || ctl[c].visible >= start);
 		c = 0;
 		start = 0
 	}
@@ -321,7 +329,7 @@ init {
 			:: ctl[1].writer = NOBODY; ctl[1].writing = true;
 				ctl[1].off = 1; cell[1] = TORN
 			fi
-		:: gens++; name = 1; ctl[1].boot = 99;
+		:: gens++; name = 1; ctl[1].boot = OTHER;
 			ctl[1].writer = 1	/* a number, no longer a life */
 		fi;
 		for (k : 1 .. WRITERS) {

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -597,6 +598,42 @@ test_full(void)
 	report(&t);
 }
 
+/*
+ * The worst for space: in one commit, 60 nodes grow that all are full.  The
+ * arena has exactly the room that was announced, and that is not absurd.
+ */
+static void
+test_need(void)
+{
+	static const uint32_t rooms[] = { 5, 11, 24, 62 };
+	struct test t = { "memindex: the space announced is enough", 0 };
+	struct world w;
+	uint8_t key[2];
+	uint32_t r, i, j;
+	uint64_t end, need;
+
+	for (r = 0; r < 4; r++) {
+		world_init(&w, 4 << 20, 1 << 20);
+		end = need = 0;
+		for (j = 0; j <= rooms[r]; j++) {
+			if (j == rooms[r]) {
+				end = w.head->end;
+				need = kv_index_need(&w.ix, 60);
+				w.head->size = end + need;
+			}
+			for (i = 0; i < 60; i++) {
+				key[0] = (uint8_t)(i * 3);
+				key[1] = (uint8_t)(j * 5);
+				check(&t, kv_index_insert(&w.ix, 1,
+				    log_op(&w, key, 2)) == 0);
+			}
+		}
+		check(&t, w.head->end - end > need / 2);
+		world_release(&w);
+	}
+	report(&t);
+}
+
 /* Each key is the one before with a byte more: the deepest tree. */
 static void
 test_deep(void)
@@ -883,13 +920,17 @@ test_steps(void)
 	report(&t);
 }
 
-/* Kill writers at random; each successor begins with the same operation. */
+/*
+ * Writers whose alarm, which nobody handles, ends them at random; each
+ * successor begins with the same operation.
+ */
 static void
 test_kills(void)
 {
 	struct test t = { "memindex: writers killed at random", 0 };
 	_Atomic uint32_t *next = must(mmap(NULL, 4096,
 	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+	struct itimerval timer = { { 0, 0 }, { 0, 0 } };
 	struct script s = { .count = 0 };
 	uint8_t key[32];
 	uint32_t i, kills = 0;
@@ -900,12 +941,12 @@ test_kills(void)
 	for (i = 0; i < 40000; i++)
 		script_add(&s, key, beside_key(i, key));
 	while (*next < s.count && !t.bad && kills < 10000) {
+		timer.it_value.tv_usec = 1 + below(400);
 		if ((pid = fork()) == 0) {
+			setitimer(ITIMER_REAL, &timer, NULL);
 			insert_script(&s, next);
 			_exit(0);
 		}
-		usleep(below(400));
-		kill(pid, SIGKILL);
 		waitpid(pid, &status, 0);
 		kills += WIFSIGNALED(status);
 		check(&t, WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
@@ -1190,11 +1231,12 @@ main(int argc, char *argv[])
 	    (uint64_t)time(NULL) << 20 ^ (uint64_t)getpid();
 	if (argc > 1 && strcmp(argv[1], "--bench") == 0)
 		return bench();
-	printf("1..%d\n# KEVO_SEED=%llu\n", SHAPES + 9,
+	printf("1..%d\n# KEVO_SEED=%llu\n", SHAPES + 10,
 	    (unsigned long long)rng_state);
 	test_versions();
 	test_head();
 	test_full();
+	test_need();
 	test_deep();
 	for (i = 0; i < SHAPES; i++)
 		test_random((enum shape)i);
