@@ -10,7 +10,7 @@
 
 #include "load.h"
 
-enum { SYNC_EACH_MS = 1000 };
+enum { SYNC_EACH_MS = 1000, SHOW_EACH_MS = 250 };
 
 static struct load *current;	/* for hooks, which have no argument */
 static struct cli_in no_input = { .fd = -1, .name = "(none)", .regular = 1 };
@@ -38,7 +38,7 @@ static enum kevo_sync
 chunk_sync(const struct load *l, int last)
 {
 	if (l->sync == KEVO_SYNC_FULL && !answers(l) && !last)
-		return KEVO_SYNC_BATCH;
+		return KEVO_SYNC_LATER;
 	return l->sync;
 }
 
@@ -87,8 +87,10 @@ committed(struct load *l, size_t n, enum kevo_sync sync)
 	l->chunk_bytes = 0;
 	if (sync == KEVO_SYNC_FULL)
 		l->unsynced = 0;
-	else if (sync == KEVO_SYNC_BATCH && n > 0)
+	else if (sync != KEVO_SYNC_NONE && n > 0)
 		l->unsynced = 1;
+	if (sync == KEVO_SYNC_LATER && now_ms() - l->synced_ms >= SHOW_EACH_MS)
+		sync_now(l);
 	if (l->sync == KEVO_SYNC_BATCH && l->unsynced &&
 	    (l->ack || now_ms() - l->synced_ms >= SYNC_EACH_MS))
 		sync_now(l);

@@ -7,10 +7,10 @@
  * Durability.  With sync=full, exit 0 means that all is on disk, and so does
  * a line of --ack or -p; while neither is asked for, chunks that follow each
  * other at full speed are committed without waiting for the disk and synced
- * together: at the end, before the input blocks, and on every error.  Until
- * then other processes may read records that a power cut would take away;
- * nobody has been told yet that they are stored.  With sync=batch chunks are
- * synced at the end and each second; with sync=none never.
+ * together: four times a second, at the end, before the input blocks, and on
+ * every error.  Other processes see them from then on: what anybody reads is
+ * durable.  With sync=batch chunks are visible at once, and synced at the end
+ * and each second; with sync=none never.
  *
  * Conditions, -p of a deletion and --on-duplicate look at the database under
  * the write lock, which is held for one chunk's processing and never while

@@ -57,6 +57,7 @@ struct kevo {
 	struct kv_env env;
 	char *path;
 	struct kv_dir dir;
+	struct kv_names names;
 	unsigned flags;
 	const char *program;
 	uint32_t pid;
@@ -74,7 +75,7 @@ struct kevo {
 
 	struct kevo_batch one;	/* for kevo_put() and kevo_delete() */
 	struct kevo_txn *txn;	/* open on this handle */
-	uint64_t batch_to;	/* last BATCH commit not known synced */
+	uint64_t batch_to;	/* last BATCH or LATER commit not known synced */
 
 	uint32_t fork_count;	/* of the process when it was opened */
 	struct kevo *next, **prevp;	/* all handles; fork.c */
@@ -147,6 +148,13 @@ int kv_build_private(struct kevo *db, const struct kv_ident *ident);
 
 int64_t kv_deadline(const struct kevo *db);
 
+/* Take a slot for this handle. */
+int kv_slot_acquire(struct kevo *db);
+
+/* A slot whose number a lock word still holds was its dead owner's, and
+ * having it would feign that owner's life: take another. */
+int kv_slot_leave_haunted(struct kevo *db, struct kv_control *c);
+
 /* ---- log.c ------------------------------------------------------------- */
 
 /*
@@ -209,6 +217,13 @@ int kv_repair(struct kevo *db);
 
 /* After unlocking: make commit seq visible, and durable if sync says so. */
 int kv_publish(struct kevo *db, uint64_t seq, enum kevo_sync sync);
+
+/* Must readers not see such a commit before it is on disk? */
+static inline int
+kv_hides(enum kevo_sync sync)
+{
+	return sync == KEVO_SYNC_FULL || sync == KEVO_SYNC_LATER;
+}
 
 /* Bring the log to disk up to seq.  0, or KEVO_EUNKNOWN. */
 int kv_sync_to(struct kevo *db, uint64_t seq);

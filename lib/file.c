@@ -21,11 +21,9 @@
 const char *
 kv_path(const struct kv_dir *dir, const char *name)
 {
-	static _Thread_local char buf[2][512];
-	static _Thread_local int turn;
-	char *b = buf[turn ^= 1];
+	char *b = dir->names->buf[dir->names->turn ^= 1];
 
-	snprintf(b, sizeof(buf[0]), "%s/%s", dir->path, name);
+	snprintf(b, sizeof(dir->names->buf[0]), "%s/%s", dir->path, name);
 	return b;
 }
 

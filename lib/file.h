@@ -16,12 +16,18 @@
 struct kv_env;
 
 /* Where a database lives; paths in messages begin with path. */
+struct kv_names {
+	char buf[2][512];
+	int turn;
+};
+
 struct kv_dir {
 	int fd;			/* of the directory, O_PATH */
 	const char *path;
+	struct kv_names *names;
 };
 
-/* "DIR/NAME" for a message, in a buffer that the next calls reuse. */
+/* "DIR/NAME" for a message, in one of two buffers that take turns. */
 const char *kv_path(const struct kv_dir *dir, const char *name);
 
 /*

@@ -264,7 +264,7 @@ write_one(struct kevo *db, int kind, const void *key, size_t klen,
 	if (w->cond.kind != KEVO_IF_ANY)
 		rc = check_cond(db, key, klen, &w->cond);
 	if (rc == 0)
-		rc = kv_append(db, &db->one, sync == KEVO_SYNC_FULL, &seq);
+		rc = kv_append(db, &db->one, kv_hides(sync), &seq);
 	else if (rc == KEVO_FALSE)
 		seq = kv_tail(db->ctl)->seq;
 	kv_writer_unlock(db);
@@ -359,7 +359,7 @@ kevo_commit(struct kevo *db, struct kevo_batch *b, enum kevo_sync sync,
 	sync = sync_of(db, sync);
 	if ((rc = kv_writer_lock(db)) != 0)
 		return rc;
-	rc = kv_append(db, b, sync == KEVO_SYNC_FULL, &seq);
+	rc = kv_append(db, b, kv_hides(sync), &seq);
 	kv_writer_unlock(db);
 	if (rc != 0)
 		return rc;

@@ -80,8 +80,11 @@ enum kevo_open_flags {
 
 /*
  * How a commit treats the disk.  FULL: it is on disk when the call returns.
- * BATCH: visible at once, on disk after kevo_sync(), kevo_close() or any
- * later FULL commit.  NONE: as BATCH, but kevo_close() does not wait either.
+ * LATER: the call does not wait; the commit is on disk, and visible to
+ * others, after kevo_sync(), kevo_close() or any process's next FULL commit:
+ * what anybody reads is durable, as with FULL.  BATCH: visible at once, on
+ * disk after the same events.  NONE: as BATCH, but kevo_close() does not
+ * wait either.
  * What a killed process committed is kept in every mode; what a power cut
  * may take is the newest commits, never an older one without the newer.
  */
@@ -89,7 +92,8 @@ enum kevo_sync {
 	KEVO_SYNC_DEFAULT = 0,	/* the handle's, else the database's */
 	KEVO_SYNC_FULL = 1,
 	KEVO_SYNC_BATCH = 2,
-	KEVO_SYNC_NONE = 3
+	KEVO_SYNC_NONE = 3,
+	KEVO_SYNC_LATER = 4
 };
 
 #define KEVO_WAIT_FOREVER	(-1)
@@ -129,8 +133,8 @@ int kevo_open(const char *path, unsigned flags,
 
 /*
  * Close a handle (NULL is allowed).  Batches, transactions, snapshots and
- * iterators made from it must be gone.  Commits of KEVO_SYNC_BATCH are
- * brought to disk first.  Returns 0, KEVO_EIO or KEVO_EUNKNOWN; the handle
+ * iterators made from it must be gone.  Commits of KEVO_SYNC_BATCH and
+ * KEVO_SYNC_LATER are brought to disk first.  Returns 0, KEVO_EIO or KEVO_EUNKNOWN; the handle
  * is gone in any case.
  */
 int kevo_close(struct kevo *db);

@@ -101,12 +101,11 @@ kv_slot_alive(int fd, uint32_t slot)
 }
 
 uint32_t
-kv_slot_any(int fd, uint32_t mine)
+kv_slot_any(int fd)
 {
 	struct flock fl;
 
 	/* Our own description's locks never conflict with its questions. */
-	(void)mine;
 	if (byte_lock(fd, F_OFD_GETLK, F_WRLCK, (off_t)KV_SLOT_BASE + 1,
 	    (off_t)KV_SLOT_MAX + 1, &fl) != 0 || fl.l_type == F_UNLCK)
 		return 0;

@@ -49,8 +49,8 @@ void kv_slot_drop(int fd, uint32_t slot);
 /* Is a slot's owner alive? */
 int kv_slot_alive(int fd, uint32_t slot);
 
-/* Any slot alive but mine?  Returns one of them, or 0. */
-uint32_t kv_slot_any(int fd, uint32_t mine);
+/* Any slot taken but through fd?  Returns one of them, or 0. */
+uint32_t kv_slot_any(int fd);
 
 /*
  * Take a word for slot.  Waits until deadline_ms (negative: for ever; 0 or

@@ -66,7 +66,7 @@ only_our_names(struct kevo *db)
 static int
 sync_parent(struct kevo *db)
 {
-	struct kv_dir parent = { -1, "" };
+	struct kv_dir parent = { -1, "", &db->names };
 	char *copy = strdup(db->path);
 	int rc;
 
@@ -222,10 +222,8 @@ may_use(const struct kevo *db, const struct kv_control *c)
 	    !atomic_load_explicit(&c->failed, memory_order_acquire);
 }
 
-/* A slot for this handle.  One whose number a lock word still holds was
- * its dead owner's: taking it would feign that owner's life. */
-static int
-take_slot(struct kevo *db)
+int
+kv_slot_acquire(struct kevo *db)
 {
 	db->slot = kv_slot_take(db->lock_fd, db->pid);
 	if (db->slot == 0)
@@ -241,8 +239,8 @@ slot_is_haunted(const struct kevo *db, struct kv_control *c)
 	    (atomic_load(&c->syncer) & KV_WORD_SLOT) == db->slot;
 }
 
-static int
-leave_haunted_slot(struct kevo *db, struct kv_control *c)
+int
+kv_slot_leave_haunted(struct kevo *db, struct kv_control *c)
 {
 	while (slot_is_haunted(db, c)) {
 		uint32_t old = db->slot;
@@ -263,7 +261,7 @@ open_lock(struct kevo *db)
 	if (db->lock_fd < 0)
 		return kv_fail_errno(&db->env, kv_path(&db->dir, "LOCK"),
 		    "open");
-	return take_slot(db);
+	return kv_slot_acquire(db);
 }
 
 static void
@@ -317,7 +315,7 @@ kv_attach(struct kevo *db, int64_t deadline_ms)
 			db->ctl_fd = fd;
 			db->tick = kv_tick();
 			if (db->slot != 0 &&
-			    (rc = leave_haunted_slot(db, c)) != 0)
+			    (rc = kv_slot_leave_haunted(db, c)) != 0)
 				return rc;
 			return kv_view_extend(db);
 		}
@@ -361,7 +359,11 @@ find_database(struct kevo *db, const struct kevo_options *opt)
 {
 	int rc;
 
-	if (faccessat(db->dir.fd, "FORMAT", F_OK, 0) == 0) {
+	if (faccessat(db->dir.fd, "FORMAT", F_OK, 0) != 0) {
+		if (errno != ENOENT)
+			return kv_fail_errno(&db->env, kv_path(&db->dir,
+			    "FORMAT"), "find");
+	} else {
 		if ((db->flags & KEVO_EXISTING) && opt->settings != NULL)
 			return kv_fail(&db->env, KEVO_ECREATE, "%s: exists "
 			    "already; settings are fixed when a database is "
@@ -419,6 +421,7 @@ kevo_open(const char *path, unsigned flags, const struct kevo_options *opt,
 	if (opt == NULL)
 		opt = &defaults;
 	db->dir.fd = db->lock_fd = db->ctl_fd = -1;
+	db->dir.names = &db->names;
 	db->flags = flags;
 	db->one.db = db;
 	db->program = opt->program != NULL ? opt->program : "";

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "db.h"
@@ -387,6 +388,9 @@ set_positions(const struct build *b, struct kv_control *c)
 
 #define CONTROL_TMP	"shm/control.tmp"
 
+/* How long an opener may take to find out that there is no control. */
+#define UNREACHABLE_MS	2000
+
 static int
 install_control(struct build *b)
 {
@@ -450,21 +454,41 @@ remove_others(struct build *b)
 	closedir(d);
 }
 
-/* Hold off who uses the old generation, or find out that it cannot be
- * reached while somebody does. */
+/*
+ * The old generation cannot be reached: nobody may be using it.  A process
+ * that is only just opening has a slot for a moment, and gives it back when
+ * it finds no control; so wait a little before calling it a user.
+ */
+static int
+nobody_uses_old(struct kevo *db, int64_t deadline_ms)
+{
+	int64_t until = kv_mono_ms() + UNREACHABLE_MS;
+	struct timespec nap = { 0, 1000000 };
+	uint32_t other;
+
+	if (deadline_ms >= 0 && deadline_ms < until)
+		until = deadline_ms;
+	while ((other = kv_slot_any(db->lock_fd)) != 0) {
+		if (kv_mono_ms() >= until)
+			return kv_fail(&db->env, KEVO_EBUSY, "%s/shm was "
+			    "removed or damaged under a running process "
+			    "(probably pid %u); it must close the database "
+			    "before anybody can go on", db->path, other - 1);
+		nanosleep(&nap, NULL);
+	}
+	return 0;
+}
+
+/* Hold off who uses the old generation. */
 static int
 lock_old(struct kevo *db, struct kv_control *old, int64_t deadline_ms)
 {
-	uint32_t other;
+	int rc;
 
-	if (old == NULL) {
-		if ((other = kv_slot_any(db->lock_fd, db->slot)) == 0)
-			return 0;
-		return kv_fail(&db->env, KEVO_EBUSY, "%s/shm was removed or "
-		    "damaged under a running process (probably pid %u); it "
-		    "must close the database before anybody can go on",
-		    db->path, other - 1);
-	}
+	if (old == NULL)
+		return nobody_uses_old(db, deadline_ms);
+	if ((rc = kv_slot_leave_haunted(db, old)) != 0)
+		return rc;
 	if (kv_word_lock(&old->writer, db->lock_fd, db->slot, deadline_ms) ==
 	    KV_WORD_TIMEOUT) {
 		char who[96];
@@ -564,16 +588,27 @@ out:
 	return rc;
 }
 
+/*
+ * The slot is given back while waiting for REBUILD: whoever holds that one
+ * must not take us for a user of the old generation.
+ */
 int
 kv_rebuild(struct kevo *db, const struct kv_ident *ident, int64_t deadline_ms)
 {
-	int rc = kv_lock_rebuild(db->lock_fd, deadline_ms);
+	int locked, rc;
 
-	if (rc == KV_LOCK_TIMEOUT)
+	kv_slot_drop(db->lock_fd, db->slot);
+	locked = kv_lock_rebuild(db->lock_fd, deadline_ms);
+	if ((rc = kv_slot_acquire(db)) != 0) {
+		if (locked == 0)
+			kv_unlock_rebuild(db->lock_fd);
+		return rc;
+	}
+	if (locked == KV_LOCK_TIMEOUT)
 		return kv_fail(&db->env, KEVO_EBUSY, "%s: busy: another "
 		    "process is rebuilding its index", db->path);
-	if (rc != 0) {
-		errno = rc;
+	if (locked != 0) {
+		errno = locked;
 		return kv_fail_errno(&db->env, kv_path(&db->dir, "LOCK"),
 		    "lock");
 	}

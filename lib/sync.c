@@ -126,8 +126,10 @@ kv_publish(struct kevo *db, uint64_t seq, enum kevo_sync sync)
 
 	if (sync == KEVO_SYNC_FULL)
 		return kv_sync_to(db, seq);
-	if (sync == KEVO_SYNC_BATCH && seq > db->batch_to)
+	if (sync != KEVO_SYNC_NONE && seq > db->batch_to)
 		db->batch_to = seq;
+	if (sync == KEVO_SYNC_LATER)
+		return 0;
 	/* A durable commit before ours must not be seen before it is. */
 	if (atomic_load_explicit(&c->full_to, memory_order_relaxed) >
 	    atomic_load_explicit(&c->synced, memory_order_acquire))

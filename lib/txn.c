@@ -235,7 +235,7 @@ kevo_txn_commit(struct kevo_txn *t, enum kevo_sync sync, uint64_t *version)
 	}
 	if (sync == KEVO_SYNC_DEFAULT)
 		sync = db->sync;
-	rc = kv_append(db, &t->batch, sync == KEVO_SYNC_FULL, &seq);
+	rc = kv_append(db, &t->batch, kv_hides(sync), &seq);
 	kv_writer_unlock(db);
 	txn_free(t);
 	if (rc != 0)

@@ -204,9 +204,10 @@ wait_for() {
 	done
 }
 
-# background COMMAND...: its process id is in $child.
+# background COMMAND...: its process id is in $child.  It must not keep open
+# what bats or hang_up and release wait for to end.
 background() {
-	"$@" 3>&- &
+	"$@" 3>&- 7<&- 8>&- 9>&- &
 	child=$!
 	children+=("$child")
 }
@@ -231,7 +232,7 @@ hear() {
 converse() {
 	rm -f to from
 	mkfifo to from
-	"$@" <to >from 3>&- &
+	"$@" <to >from 3>&- 9>&- &
 	child=$!
 	children+=("$child")
 	exec 8>to 7<from

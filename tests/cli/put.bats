@@ -256,8 +256,13 @@ teardown() { common_teardown; }
 }
 
 @test "put: a commit comes at every MiB too" {
-	awk 'BEGIN { v = sprintf("%0100000d", 0)
-		for (i = 0; i < 32; i++) print i "\t" v }' | kevo-put -i a.kv
+	head -c 100000 /dev/zero | tr '\0' v >value
+	for key in {1..32}; do
+		printf '%s\t' "$key"
+		cat value
+		echo
+	done >in
+	kevo-put -i a.kv <in
 	run -0 bash -c 'kevo-scan -m a.kv | cut -f2 | sort -u | wc -l'
 	[ "$output" -ge 3 ]
 	[ "$output" -le 5 ]

@@ -133,8 +133,10 @@ writer(void *arg)
 	snprintf(path, sizeof(path), "%s/db", scratch);
 	db = must_open(path, KEVO_CREATE, &opt, "create");
 	while (seq < COMMITS) {
-		enum kevo_sync sync = rnd(6) == 0 ? KEVO_SYNC_FULL :
-		    rnd(2) == 0 ? KEVO_SYNC_BATCH : KEVO_SYNC_NONE;
+		/* Now and then long enough without to fill a segment. */
+		enum kevo_sync sync = seq / 70 % 2 == 0 && rnd(6) == 0 ?
+		    KEVO_SYNC_FULL : rnd(2) == 0 ? KEVO_SYNC_BATCH :
+		    KEVO_SYNC_NONE;
 
 		commit_one(db, ++seq, sync);
 		if (sync == KEVO_SYNC_FULL)
