@@ -61,6 +61,13 @@ kv_control_format(struct kv_env *env, struct kv_control *c,
 	return 0;
 }
 
+static int
+is_ours(const struct kv_control *c)
+{
+	return memcmp(c->magic, MAGIC, 8) == 0 &&
+	    c->layout == KV_CONTROL_LAYOUT && c->len == KV_CONTROL_LEN;
+}
+
 /* Was it made in this place and since this boot? */
 static int
 is_current(const struct kv_control *c, const struct kv_file_id *id,
@@ -104,9 +111,7 @@ kv_control_map(struct kv_env *env, const struct kv_dir *dir, int writable,
 	if (rc != 0)
 		goto err;
 	*out = p;
-	if (memcmp((*out)->magic, MAGIC, 8) != 0 ||
-	    (*out)->layout != KV_CONTROL_LAYOUT ||
-	    (*out)->len != KV_CONTROL_LEN) {
+	if (!is_ours(*out)) {
 		kv_unmap(p, KV_CONTROL_LEN);
 		*out = NULL;
 		rc = KEVO_FALSE;
@@ -117,6 +122,25 @@ kv_control_map(struct kv_env *env, const struct kv_dir *dir, int writable,
 err:
 	close(fd);
 	return rc;
+}
+
+int
+kv_control_read(struct kv_env *env, const struct kv_dir *dir,
+    struct kv_control *c)
+{
+	struct kv_file_id id;
+	uint64_t size;
+	int fd = kv_openat(dir->fd, NAME, O_RDONLY, 0);
+
+	if (fd < 0)
+		return -1;
+	if (kv_file_stat(env, fd, NAME, &size, &id, NULL) == 0 &&
+	    size == KV_CONTROL_LEN &&
+	    kv_pread(env, fd, NAME, c, sizeof(*c), 0) == 0 && is_ours(c) &&
+	    is_current(c, &id, dir))
+		return fd;
+	close(fd);
+	return -1;
 }
 
 void

@@ -127,6 +127,13 @@ int kv_control_format(struct kv_env *env, struct kv_control *c,
  */
 int kv_control_map(struct kv_env *env, const struct kv_dir *dir,
     int writable, struct kv_control **c, int *fd);
+/*
+ * Read a copy of shm/control.  Returns its descriptor, or -1 if it cannot be
+ * read or kv_control_map() would not return 0.
+ */
+int kv_control_read(struct kv_env *env, const struct kv_dir *dir,
+    struct kv_control *c);
+
 void kv_control_unmap(struct kv_control *c, int fd);
 
 /* 1 if shm/control is still the file that was mapped. */

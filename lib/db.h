@@ -45,6 +45,8 @@ struct kv_view {
 	struct kv_seg *seg[];	/* last - first + 1; NULL: not mapped yet */
 };
 
+struct kv_op;
+
 struct kevo_batch {
 	struct kevo *db;
 	uint8_t *buf;		/* frame, payload head, operations */
@@ -70,6 +72,7 @@ struct kevo {
 	int ctl_fd;		/* -1: ctl is private memory */
 	int private_index;	/* built for this handle alone */
 	struct kv_view *view;
+	struct kv_cold *cold;	/* a reader that has mapped nothing yet */
 	uint64_t tick;		/* when the files were last looked at */
 	uint64_t broken;	/* generation whose index files are missing */
 
@@ -133,11 +136,35 @@ int kv_view_seg(struct kevo *db, struct kv_view *v, uint64_t counter,
 int kv_lookup(struct kevo *db, struct kv_view *v, uint64_t seq,
     const void *key, size_t klen, struct kevo_record *rec);
 
+/*
+ * The record that an operation is, or KEVO_NOTFOUND if it deletes the key or
+ * has expired.
+ */
+int kv_record_of(const void *key, size_t klen, uint64_t seq,
+    const struct kv_op *op, struct kevo_record *rec);
+
+/* ---- cold.c ------------------------------------------------------------ */
+
+/* Begin as a reader that maps nothing.  0, or KV_RETRY: attach instead. */
+int kv_cold_open(struct kevo *db);
+void kv_cold_close(struct kevo *db);
+
+/* The database's default durability. */
+uint32_t kv_cold_sync(const struct kevo *db);
+
+/* As kv_lookup() of now; the record is valid until the next call.
+ * KV_RETRY: attach, and look there. */
+int kv_cold_lookup(struct kevo *db, const void *key, size_t klen,
+    struct kevo_record *rec);
+
 /* ---- open.c, rebuild.c ------------------------------------------------- */
 
 /* Attach to the current generation, building one if need be.  Replaces
  * what the handle had.  deadline_ms as in lock.h. */
 int kv_attach(struct kevo *db, int64_t deadline_ms);
+
+/* Attach, if the handle is a cold reader's. */
+int kv_warm_up(struct kevo *db);
 
 /* Build a new generation under REBUILD and put it in place. */
 int kv_rebuild(struct kevo *db, const struct kv_ident *ident,

@@ -64,14 +64,22 @@ kevo_free(void *p)
 }
 
 static int
-usable(struct kevo *db)
+usable_cold(struct kevo *db)
 {
-	if (db->ctl == NULL)
+	if (db->ctl == NULL && db->cold == NULL)
 		return KEVO_EINVAL;	/* kevo_open() said why */
 	if (kv_forked(db))
 		return kv_fail(&db->env, KEVO_EFORKED, "the handle belongs to "
 		    "the parent process");
 	return 0;
+}
+
+static int
+usable(struct kevo *db)
+{
+	int rc = usable_cold(db);
+
+	return rc != 0 ? rc : kv_warm_up(db);
 }
 
 int
@@ -100,11 +108,16 @@ kevo_peek(struct kevo *db, const struct kevo_snapshot *snap, const void *key,
 	uint64_t seq;
 	int rc;
 
-	if ((rc = usable(db)) != 0 ||
+	if ((rc = usable_cold(db)) != 0 ||
 	    (rc = kv_key_check(&db->env, key, klen)) != 0)
 		return rc;
 	if (snap != NULL)
 		return kv_lookup(db, snap->view, snap->seq, key, klen, rec);
+	if (db->cold != NULL && (rc = kv_cold_lookup(db, key, klen, rec)) !=
+	    KV_RETRY)
+		return rc;
+	if ((rc = kv_warm_up(db)) != 0)
+		return rc;
 	for (int i = 0; i < TRIES; i++) {
 		if ((rc = kv_view_now(db, &seq)) != 0)
 			return rc;

@@ -135,7 +135,7 @@ kv_index_need(const struct kv_index *ix, uint64_t nops)
 
 /* An insertion under way. */
 struct put {
-	struct kv_view v;
+	struct kv_arena v;
 	const uint8_t *key;
 	uint32_t klen;
 	uint32_t key_off;	/* place of the key in the log */
@@ -151,7 +151,7 @@ struct put {
 static uint64_t
 take(struct put *p, uint32_t len, uint32_t align)
 {
-	struct kv_index_head *h = kv_view_head(&p->v);
+	struct kv_index_head *h = kv_arena_head(&p->v);
 	uint64_t end = atomic_load_explicit(&h->end, memory_order_relaxed);
 	uint64_t size = atomic_load_explicit(&h->size, memory_order_relaxed);
 	uint64_t place = (end + align - 1) & ~(uint64_t)(align - 1);
@@ -367,7 +367,7 @@ static int
 grow(struct put *p, _Atomic uint32_t *slot, uint8_t *old, unsigned type,
     uint8_t byte)
 {
-	struct kv_index_head *h = kv_view_head(&p->v);
+	struct kv_index_head *h = kv_arena_head(&p->v);
 	uint32_t size = kv_node_shapes[type + 1].size;
 	_Atomic uint32_t *count;
 	uint64_t place;
@@ -476,7 +476,7 @@ kv_index_insert(struct kv_index *ix, uint64_t seq, uint32_t off)
 	uint8_t *n;
 	int rc = 1;
 
-	kv_view_init(&p.v, ix);
+	kv_arena_init(&p.v, ix);
 	if (p.v.arena_len < KV_INDEX_HEAD_LEN ||
 	    kv_op_key(p.v.log, p.v.log_len, off, &p.key, &p.klen) < 0)
 		return -1;
@@ -485,7 +485,7 @@ kv_index_insert(struct kv_index *ix, uint64_t seq, uint32_t off)
 		return -1;
 	p.key_off = (uint32_t)key_off;
 
-	slot = &kv_view_head(&p.v)->root;
+	slot = &kv_arena_head(&p.v)->root;
 	while (rc > 0) {
 		if ((link = kv_link_load(slot)) == 0)
 			return put_leaf(&p, slot, 0);
@@ -529,10 +529,10 @@ follow_path(const struct kv_path *path, const uint8_t *key, uint32_t klen,
  * -1.
  */
 static inline int
-find_leaf(struct kv_view *v, const uint8_t *key, uint32_t klen,
-    uint32_t *leaf)
+find_leaf(struct kv_arena *v, uint32_t link, const uint8_t *key,
+    uint32_t klen, uint32_t *leaf)
 {
-	uint32_t link = kv_link_load(&kv_view_head(v)->root), depth = 0;
+	uint32_t depth = 0;
 	_Atomic uint32_t *slot;
 	unsigned type;
 	uint8_t *n;
@@ -565,20 +565,40 @@ int
 kv_index_find(const struct kv_index *ix, const void *key, size_t klen,
     uint64_t seq, struct kv_index_hit *hit)
 {
-	struct kv_view v;
+	struct kv_arena v;
 	const uint8_t *k;
 	uint32_t link = 0, len;
 	int rc;
 
-	kv_view_init(&v, ix);
+	kv_arena_init(&v, ix);
 	if (v.arena_len < KV_INDEX_HEAD_LEN)
 		return -1;
 	if (klen > KV_KEY_MAX)
 		return 0;
-	if ((rc = find_leaf(&v, key, (uint32_t)klen, &link)) <= 0 ||
+	if ((rc = find_leaf(&v, kv_link_load(&kv_arena_head(&v)->root), key,
+	    (uint32_t)klen, &link)) <= 0 ||
 	    (rc = kv_leaf_version(&v, link, seq, hit)) <= 0)
 		return rc;
 	if (kv_op_key(v.log, v.log_len, hit->off, &k, &len) < 0)
 		return -1;
 	return len == klen && kv_common(k, key, len) == len;
+}
+
+int
+kv_index_find_unmapped(const struct kv_index_source *src, const void *key,
+    size_t klen, uint64_t seq, struct kv_index_hit *hit)
+{
+	struct kv_copies copies;
+	struct kv_arena v;
+	uint32_t link = 0;
+	int rc;
+
+	copies.src = src;
+	copies.turn = 0;
+	memset(&v, 0, sizeof(v));
+	v.copies = &copies;
+	if (klen > KV_KEY_MAX)
+		return 0;
+	rc = find_leaf(&v, src->root, key, (uint32_t)klen, &link);
+	return rc <= 0 ? rc : kv_leaf_version(&v, link, seq, hit);
 }

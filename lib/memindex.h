@@ -106,6 +106,22 @@ int kv_index_find(const struct kv_index *ix, const void *key, size_t klen,
     uint64_t seq, struct kv_index_hit *hit);
 
 /*
+ * The same for an index that is not mapped: a process that looks one key up
+ * reads a few nodes sooner than it maps and faults them in.  fetch copies len
+ * bytes at place of the arena into buf and returns 0, or -1.  The key is not
+ * compared: hit is where it is if it is there at all.
+ */
+struct kv_index_source {
+	int (*fetch)(void *arg, void *buf, uint32_t len, uint64_t place);
+	void *arg;
+	uint64_t size;		/* of the arena, from its head */
+	uint32_t root;		/* from its head */
+};
+
+int kv_index_find_unmapped(const struct kv_index_source *src, const void *key,
+    size_t klen, uint64_t seq, struct kv_index_hit *hit);
+
+/*
  * A position in an index.  It may be used while the writer inserts; it
  * yields every key whose newest version at or below its seq was inserted
  * before the iterator was positioned, in byte order, each once.

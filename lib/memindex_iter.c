@@ -49,7 +49,7 @@ struct kv_index_step {
 };
 
 static void
-fetch(const struct kv_view *v, uint32_t link)
+fetch(const struct kv_arena *v, uint32_t link)
 {
 	__builtin_prefetch(v->arena + kv_link_place(link));
 }
@@ -148,7 +148,7 @@ push(struct kv_index_iter *it, uint32_t link, uint32_t depth, int pos)
 
 /* The scout enters an inner node; what hangs below is wanted soon. */
 static int
-enter(struct kv_index_iter *it, struct kv_view *v, uint8_t *n, unsigned type,
+enter(struct kv_index_iter *it, struct kv_arena *v, uint8_t *n, unsigned type,
     uint32_t link, uint32_t depth)
 {
 	_Atomic uint32_t *links = kv_node_links(n, type);
@@ -181,7 +181,7 @@ pass_path(const struct kv_path *path, uint32_t *link, uint32_t *depth)
  * its link and depth, 0 at the end, or -1.
  */
 static int
-climb(struct kv_index_iter *it, struct kv_view *v, uint32_t *link,
+climb(struct kv_index_iter *it, struct kv_arena *v, uint32_t *link,
     uint32_t *depth)
 {
 	struct place *top;
@@ -211,7 +211,7 @@ climb(struct kv_index_iter *it, struct kv_view *v, uint32_t *link,
  * means to go on from the stack's top.  Returns 1, 0 at the end, -1 or -2.
  */
 static int
-scout(struct kv_index_iter *it, struct kv_view *v, uint32_t link,
+scout(struct kv_index_iter *it, struct kv_arena *v, uint32_t link,
     uint32_t depth, uint32_t *leaf)
 {
 	unsigned type;
@@ -246,7 +246,7 @@ queued(struct kv_index_step *s, uint32_t n)
 }
 
 static void
-enqueue(struct kv_index_step *s, const struct kv_view *v, uint32_t leaf)
+enqueue(struct kv_index_step *s, const struct kv_arena *v, uint32_t leaf)
 {
 	*queued(s, s->count++) = leaf;
 	fetch(v, leaf);
@@ -254,7 +254,7 @@ enqueue(struct kv_index_step *s, const struct kv_view *v, uint32_t leaf)
 
 /* Fill the queue, and fetch the operations of its first half. */
 static void
-look_ahead(struct kv_index_iter *it, struct kv_view *v)
+look_ahead(struct kv_index_iter *it, struct kv_arena *v)
 {
 	struct kv_index_step *s;
 	struct kv_leaf *leaf;
@@ -279,7 +279,7 @@ look_ahead(struct kv_index_iter *it, struct kv_view *v)
  * beyond the key shown before.  Returns 1, 0 or -1.
  */
 static int
-show(struct kv_index_iter *it, struct kv_view *v, uint32_t link)
+show(struct kv_index_iter *it, struct kv_arena *v, uint32_t link)
 {
 	const uint8_t *key;
 	uint32_t klen;
@@ -301,7 +301,7 @@ show(struct kv_index_iter *it, struct kv_view *v, uint32_t link)
 
 /* Show the next leaf of the queue that has something to show. */
 static int
-deliver(struct kv_index_iter *it, struct kv_view *v)
+deliver(struct kv_index_iter *it, struct kv_arena *v)
 {
 	uint64_t skips = v->arena_len / sizeof(struct kv_leaf);
 	struct kv_index_step *s;
@@ -331,12 +331,12 @@ deliver(struct kv_index_iter *it, struct kv_view *v)
 
 /* Start a walk in a direction. */
 static int
-begin(struct kv_index_iter *it, struct kv_view *v, int dir)
+begin(struct kv_index_iter *it, struct kv_arena *v, int dir)
 {
 	struct kv_index_step *s = it->stack;
 
 	it->state = 0;
-	kv_view_init(v, it->ix);
+	kv_arena_init(v, it->ix);
 	if (v->arena_len < KV_INDEX_HEAD_LEN)
 		return -1;
 	if (s == NULL) {
@@ -356,7 +356,7 @@ begin(struct kv_index_iter *it, struct kv_view *v, int dir)
 
 /* Queue what lies below link, unless nothing does, and deliver. */
 static int
-begin_below(struct kv_index_iter *it, struct kv_view *v, uint32_t link,
+begin_below(struct kv_index_iter *it, struct kv_arena *v, uint32_t link,
     uint32_t depth)
 {
 	uint32_t leaf;
@@ -376,13 +376,13 @@ begin_below(struct kv_index_iter *it, struct kv_view *v, uint32_t link,
 static int
 begin_at_edge(struct kv_index_iter *it, int dir)
 {
-	struct kv_view v;
+	struct kv_arena v;
 	int rc;
 
 	it->klen = 0;
 	if ((rc = begin(it, &v, dir)) < 0)
 		return rc;
-	return begin_below(it, &v, kv_link_load(&kv_view_head(&v)->root), 0);
+	return begin_below(it, &v, kv_link_load(&kv_arena_head(&v)->root), 0);
 }
 
 /* A key to go to. */
@@ -397,7 +397,7 @@ struct target {
  * have the same key, so that the newest one tells it, visible or not.
  */
 static int
-accepts_leaf(struct kv_index_iter *it, struct kv_view *v,
+accepts_leaf(struct kv_index_iter *it, struct kv_arena *v,
     const struct target *t, uint32_t link)
 {
 	struct kv_leaf *leaf = kv_leaf_at(v, link);
@@ -420,7 +420,7 @@ accepts_leaf(struct kv_index_iter *it, struct kv_view *v,
  * lies on the other side, or -1.
  */
 static int
-accepts_path(struct kv_index_iter *it, struct kv_view *v,
+accepts_path(struct kv_index_iter *it, struct kv_arena *v,
     const struct target *t, const struct kv_path *path, uint32_t depth)
 {
 	uint32_t len = path->len, same;
@@ -456,7 +456,7 @@ enter_at(struct kv_index_iter *it, const struct target *t, uint32_t link,
  * top.  Returns 0, -1 or -2.
  */
 static int
-approach(struct kv_index_iter *it, struct kv_view *v, const struct target *t,
+approach(struct kv_index_iter *it, struct kv_arena *v, const struct target *t,
     uint32_t *link, uint32_t *depth)
 {
 	_Atomic uint32_t *slot;
@@ -503,13 +503,13 @@ begin_at_key(struct kv_index_iter *it, int dir, const void *key, size_t klen,
     int beyond)
 {
 	struct target t = { .key = key, .klen = klen, .beyond = beyond };
-	struct kv_view v;
+	struct kv_arena v;
 	uint32_t link, depth = 0;
 	int rc;
 
 	if ((rc = begin(it, &v, dir)) < 0)
 		return rc;
-	link = kv_link_load(&kv_view_head(&v)->root);
+	link = kv_link_load(&kv_arena_head(&v)->root);
 	if ((rc = approach(it, &v, &t, &link, &depth)) < 0) {
 		it->state = 0;
 		return rc;
@@ -520,13 +520,13 @@ begin_at_key(struct kv_index_iter *it, int dir, const void *key, size_t klen,
 static int
 move(struct kv_index_iter *it, int dir)
 {
-	struct kv_view v;
+	struct kv_arena v;
 
 	if (it->state == 0)
 		return 0;
 	if (it->state != dir)
 		return begin_at_key(it, dir, it->key, it->klen, 1);
-	kv_view_init(&v, it->ix);
+	kv_arena_init(&v, it->ix);
 	if (it->stack->ahead < QUEUE)
 		it->stack->ahead *= 2;
 	return deliver(it, &v);

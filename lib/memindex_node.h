@@ -93,12 +93,22 @@ static const struct kv_node_shape kv_node_shapes[KV_NODE_TYPES] = {
 #define KV_NODE_BYTES	2	/* place of the bytes of 5, 11 and 24 */
 #define KV_NODE_TABLE	4	/* place of the array of 62 */
 
+/* Copies of nodes for an index that is not mapped; a node is looked at while
+ * the one before it still is. */
+#define KV_COPIES	2
+struct kv_copies {
+	const struct kv_index_source *src;
+	unsigned turn;
+	_Alignas(16) uint8_t node[KV_COPIES][KV_NODE_MAX + 16];
+};
+
 /*
  * What one call may touch.  The limit starts at 0, so that the first link
  * loads it; a link beyond it loads it again, for the arena may have grown
  * since.
  */
-struct kv_view {
+struct kv_arena {
+	struct kv_copies *copies;	/* NULL: it is mapped */
 	uint8_t *arena;
 	const uint8_t *log;
 	uint64_t log_len;
@@ -107,14 +117,15 @@ struct kv_view {
 };
 
 static inline struct kv_index_head *
-kv_view_head(const struct kv_view *v)
+kv_arena_head(const struct kv_arena *v)
 {
 	return (struct kv_index_head *)(void *)v->arena;
 }
 
 static inline void
-kv_view_init(struct kv_view *v, const struct kv_index *ix)
+kv_arena_init(struct kv_arena *v, const struct kv_index *ix)
 {
+	v->copies = NULL;
 	v->arena = ix->arena;
 	v->log = ix->log;
 	v->log_len = ix->log_len;
@@ -142,14 +153,38 @@ kv_link_place(uint32_t link)
 	return (uint64_t)(link >> 1) << 3;
 }
 
+/*
+ * Copy the len bytes at place, or as many of them as the arena has, but no
+ * fewer than min.
+ *
+ * The copy may be taken while the writer changes the node.  Whatever entry it
+ * catches half made is newer than what its reader may see: all that is older
+ * was stored before the reader loaded the number it reads at.
+ */
+static inline uint8_t *
+kv_copy_at(struct kv_copies *c, uint64_t place, uint32_t len, uint32_t min)
+{
+	uint8_t *buf = c->node[c->turn = (c->turn + 1) % KV_COPIES];
+
+	if (place < KV_INDEX_HEAD_LEN || place > c->src->size)
+		return NULL;
+	if (len > c->src->size - place)
+		len = (uint32_t)(c->src->size - place);
+	if (len < min || c->src->fetch(c->src->arg, buf, len, place) != 0)
+		return NULL;
+	return buf;
+}
+
 /* The len bytes a link leads to, or NULL if they are not in the arena. */
 static inline uint8_t *
-kv_link_at(struct kv_view *v, uint32_t link, uint32_t len)
+kv_link_at(struct kv_arena *v, uint32_t link, uint32_t len)
 {
 	uint64_t place = kv_link_place(link);
 
+	if (v->copies != NULL)
+		return kv_copy_at(v->copies, place, len, len);
 	if (place + len > v->limit) {
-		v->limit = atomic_load_explicit(&kv_view_head(v)->size,
+		v->limit = atomic_load_explicit(&kv_arena_head(v)->size,
 		    memory_order_acquire);
 		if (v->limit > v->arena_len)
 			v->limit = v->arena_len;
@@ -163,7 +198,7 @@ kv_link_at(struct kv_view *v, uint32_t link, uint32_t len)
 
 /* The leaf a link leads to, or NULL if it leads to no leaf. */
 static inline struct kv_leaf *
-kv_leaf_at(struct kv_view *v, uint32_t link)
+kv_leaf_at(struct kv_arena *v, uint32_t link)
 {
 	if (!(link & KV_LEAF_BIT))
 		return NULL;
@@ -177,13 +212,24 @@ kv_leaf_at(struct kv_view *v, uint32_t link)
  * Nearly always the largest node would fit, too, so that this is one check.
  */
 static inline uint8_t *
-kv_node_at(struct kv_view *v, uint32_t link, unsigned *type)
+kv_node_at(struct kv_arena *v, uint32_t link, unsigned *type)
 {
 	uint64_t place = kv_link_place(link);
-	uint8_t *n = v->arena + place;
+	uint8_t *n;
 
 	if ((link & KV_LEAF_BIT) || place < KV_INDEX_HEAD_LEN)
 		return NULL;
+	if (v->copies != NULL) {
+		n = kv_copy_at(v->copies, place, KV_NODE_MAX, KV_NODE_MIN);
+		if (n == NULL)
+			return NULL;
+		*type = *n;
+		if (*type == 0 || *type >= KV_NODE_TYPES ||
+		    kv_node_shapes[*type].size > v->copies->src->size - place)
+			return NULL;
+		return n;
+	}
+	n = v->arena + place;
 	if (place + KV_NODE_MAX > v->limit &&
 	    kv_link_at(v, link, KV_NODE_MIN) == NULL)
 		return NULL;
@@ -201,7 +247,7 @@ kv_node_at(struct kv_view *v, uint32_t link, unsigned *type)
  * falling order, which also bounds the way.  Returns 1, 0 or -1.
  */
 static inline int
-kv_leaf_version(struct kv_view *v, uint32_t link, uint64_t seq,
+kv_leaf_version(struct kv_arena *v, uint32_t link, uint64_t seq,
     struct kv_index_hit *hit)
 {
 	struct kv_leaf *leaf = kv_leaf_at(v, link), *newer;
@@ -326,7 +372,7 @@ kv_node_slot(uint8_t *n, unsigned type, uint8_t byte,
  * log.
  */
 static inline const uint8_t *
-kv_path_bytes(const struct kv_view *v, const struct kv_path *p, uint32_t len)
+kv_path_bytes(const struct kv_arena *v, const struct kv_path *p, uint32_t len)
 {
 	if (len <= KV_PATH_INLINE)
 		return p->bytes;

@@ -299,6 +299,15 @@ build(struct kevo *db, int64_t deadline_ms)
 }
 
 int
+kv_warm_up(struct kevo *db)
+{
+	if (db->cold == NULL)
+		return 0;
+	kv_cold_close(db);
+	return kv_attach(db, kv_deadline(db));
+}
+
+int
 kv_attach(struct kevo *db, int64_t deadline_ms)
 {
 	struct kv_control *c;
@@ -383,23 +392,13 @@ find_database(struct kevo *db, const struct kevo_options *opt)
 static int
 open_db(struct kevo *db, const struct kevo_options *opt)
 {
-	struct kv_control *c;
-	int fd, rc;
+	int rc;
 
 	if ((rc = open_directory(db)) != 0)
 		return rc;
 	/* Where control is there and sound, nothing else has to be. */
-	if (db->flags & KEVO_RDONLY) {
-		rc = kv_control_map(&db->env, &db->dir, 0, &c, &fd);
-		if (rc == 0 && may_use(db, c)) {
-			db->ctl = c;
-			db->ctl_fd = fd;
-			db->tick = kv_tick();
-			return kv_view_extend(db);
-		}
-		if (c != NULL)
-			kv_control_unmap(c, fd);
-	}
+	if ((db->flags & KEVO_RDONLY) && kv_cold_open(db) == 0)
+		return 0;
 	if ((rc = find_database(db, opt)) != 0)
 		return rc;
 	if (!(db->flags & KEVO_RDONLY) && (rc = open_lock(db)) != 0)
@@ -426,7 +425,8 @@ kevo_open(const char *path, unsigned flags, const struct kevo_options *opt,
 	db->one.db = db;
 	db->program = opt->program != NULL ? opt->program : "";
 	db->wait_ms = opt->wait_set ? opt->wait_ms : KEVO_WAIT_DEFAULT;
-	db->pid = (uint32_t)getpid();
+	if (!(flags & KEVO_RDONLY))
+		db->pid = (uint32_t)getpid();
 	kv_fork_enlist(db);
 	if (path == NULL || *path == '\0')
 		return kv_fail(&db->env, KEVO_EINVAL, "empty path");
@@ -439,7 +439,8 @@ kevo_open(const char *path, unsigned flags, const struct kevo_options *opt,
 	if ((rc = open_db(db, opt)) != 0)
 		return rc;
 	db->sync = opt->sync != KEVO_SYNC_DEFAULT ? opt->sync :
-	    (enum kevo_sync)db->ctl->sync;
+	    (enum kevo_sync)(db->cold != NULL ? kv_cold_sync(db) :
+	    db->ctl->sync);
 	return 0;
 }
 
@@ -455,6 +456,7 @@ kevo_close(struct kevo *db)
 	kv_fork_delist(db);
 	kv_batch_release(&db->one);
 	kv_view_unref(db->view);
+	kv_cold_close(db);
 	detach(db);
 	drop_lock(db);
 	if (db->dir.fd >= 0)

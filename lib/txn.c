@@ -37,9 +37,9 @@ kevo_txn_begin(struct kevo *db, struct kevo_txn **out)
 	struct kevo_txn *t;
 	int rc;
 
-	if (db->ctl == NULL)
-		return KEVO_EINVAL;
-	if ((rc = usable(db)) != 0)
+	if (db->ctl == NULL && db->cold == NULL)
+		return KEVO_EINVAL;	/* kevo_open() said why */
+	if ((rc = usable(db)) != 0 || (rc = kv_warm_up(db)) != 0)
 		return rc;
 	if ((t = calloc(1, sizeof(*t))) == NULL)
 		return kv_fail(&db->env, KEVO_ENOMEM, "out of memory");

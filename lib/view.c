@@ -253,6 +253,21 @@ is_expired(uint64_t expires_ns)
 }
 
 int
+kv_record_of(const void *key, size_t klen, uint64_t seq,
+    const struct kv_op *op, struct kevo_record *rec)
+{
+	if (op->kind == KV_OP_DELETE || is_expired(op->expires_ns))
+		return KEVO_NOTFOUND;
+	rec->key = key;
+	rec->klen = klen;
+	rec->value = op->val;
+	rec->vlen = op->vlen;
+	rec->version = seq;
+	rec->expires_ns = op->expires_ns;
+	return 0;
+}
+
+int
 kv_lookup(struct kevo *db, struct kv_view *v, uint64_t seq, const void *key,
     size_t klen, struct kevo_record *rec)
 {
@@ -273,15 +288,7 @@ kv_lookup(struct kevo *db, struct kv_view *v, uint64_t seq, const void *key,
 			    "segment %llu is damaged; remove %s/shm when no "
 			    "process uses the database", db->path,
 			    (unsigned long long)c, db->path);
-		if (op.kind == KV_OP_DELETE || is_expired(op.expires_ns))
-			return KEVO_NOTFOUND;
-		rec->key = key;
-		rec->klen = klen;
-		rec->value = op.val;
-		rec->vlen = op.vlen;
-		rec->version = hit.seq;
-		rec->expires_ns = op.expires_ns;
-		return 0;
+		return kv_record_of(key, klen, hit.seq, &op, rec);
 	}
 	return KEVO_NOTFOUND;
 }

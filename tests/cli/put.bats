@@ -78,7 +78,7 @@ teardown() { common_teardown; }
 	equal key "$(kevo-scan -k -f hex a.kv)" 6b00ff09
 	equal value "$(kevo-get -E -f raw a.kv 'k\x00\xff\x09' | hex)" \
 		760a5c00080c0b0d
-	fails 64 '*\\q*' kevo-put -E a.kv 'k\q' v
+	fails 64 '*escape*' kevo-put -E a.kv 'k\q' v
 	fails 64 '*' kevo-put -E a.kv 'k\x4' v
 	fails 64 '*' kevo-put -E a.kv k 'v\'
 	ok kevo-put a.kv 'k\q' 'v\'

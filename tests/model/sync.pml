@@ -22,6 +22,9 @@
  *   OPEN_LATE	the file is opened after the mark
  *   VERIFY_FIRST	verified before it is made dirty
  *   ACK_FIRST	published before fdatasync
+ *   REBUILD_PLAIN	a rebuild after a failure only calls fdatasync
+ *
+ * NO_ALONE: nobody syncs without SYNC.  Then WORD_PLAIN is enough.
  */
 #ifndef N
 #define N	3	/* records, and committers; each writes one */
@@ -217,6 +220,43 @@ died:
 	dead[me] = true;
 done:
 	atomic { end = 0; i = 0; cursor = 0; suspect = false; bad = false }
+}
+
+/* The next writer builds a new generation from what the log says, by the
+ * same rule.  Leaders that sync by themselves may still be at it. */
+active proctype Rebuilder()
+{
+	byte end, i, cursor;
+	bool bad;
+
+end_rebuilder:
+	atomic {
+		failed && (owner == 0 || dead[owner]);
+		owner = 0;
+		end = appended;
+		file_open()
+	};
+#ifndef REBUILD_PLAIN
+	atomic { if :: evict() :: true fi; redirty() };
+#endif
+	/* B6_READ: whole records only; a cut is zero from now on */
+	atomic {
+		i = 1;
+		do
+		:: i <= end && cache[i] -> i++
+		:: i > end || !cache[i] -> break
+		od;
+		end = i - 1;
+		i = 0
+	};
+	atomic { write_back() };
+	atomic {
+		if
+		:: cursor != werr -> seen = true	/* failed as before */
+		:: else -> assert(end >= synced); promise(end)
+		fi;
+		end = 0; cursor = 0
+	}
 }
 
 init {

@@ -7,6 +7,7 @@
 #include "memindex.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -708,10 +709,11 @@ read_beside(const struct kv_index *ix, uint64_t seq, int dir)
 }
 
 static void
-reader(const struct world *w, _Atomic uint64_t *visible)
+reader(const struct world *w, _Atomic uint64_t *visible,
+    _Atomic uint64_t *walks)
 {
 	uint64_t seq = 0;
-	int dir = 1, walks = 0;
+	int dir = 1;
 
 	while (seq < BESIDE) {
 		seq = atomic_load_explicit(visible, memory_order_acquire);
@@ -720,9 +722,22 @@ reader(const struct world *w, _Atomic uint64_t *visible)
 		if (read_beside(&w->ix, seq, dir) != 0)
 			_exit(1);
 		dir = -dir;
-		walks++;
+		atomic_fetch_add_explicit(walks, 1, memory_order_relaxed);
 	}
-	_exit(walks < 3 ? 2 : 0);
+	_exit(0);
+}
+
+/* Wait until the reader has finished n walks, or has ended. */
+static void
+await_walks(pid_t pid, const _Atomic uint64_t *walks, uint64_t n)
+{
+	siginfo_t info = { 0 };
+
+	while (atomic_load_explicit(walks, memory_order_relaxed) < n &&
+	    info.si_pid == 0) {
+		sched_yield();
+		waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT);
+	}
 }
 
 static void
@@ -740,7 +755,7 @@ test_beside(void)
 	world_init(&w, 16 << 20, 8 << 20);
 	w.head->size = 4096;
 	if ((pid = fork()) == 0)
-		reader(&w, visible);
+		reader(&w, visible, visible + 1);
 	for (i = 1; i <= BESIDE; i++) {
 		uint32_t off = log_op(&w, key, beside_key(i, key));
 
@@ -748,6 +763,8 @@ test_beside(void)
 			w.head->size += 4096;
 		check(&t, kv_index_insert(&w.ix, i, off) == 0);
 		atomic_store_explicit(visible, i, memory_order_release);
+		if (i % (BESIDE / 8) == 0 && i < BESIDE)
+			await_walks(pid, visible + 1, visible[1] + 2);
 	}
 	check(&t, waitpid(pid, &status, 0) == pid);
 	check(&t, WIFEXITED(status) && WEXITSTATUS(status) == 0);
