@@ -296,6 +296,7 @@ cli_open(const char *operand, const struct cli_open_opts *o)
 
 	reader = (o->flags & KEVO_RDONLY) != 0;
 	fill_options(&opt, o);
+	cli_guard_maps(cli_db_path(operand));
 	rc = kevo_open(cli_db_path(operand), o->flags, &opt, &db);
 	if (rc != 0)
 		cli_fail(db, rc);

@@ -13,6 +13,7 @@
  */
 #include <signal.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -58,6 +59,35 @@ catch(int sig, void (*fn)(int))
 	if (sigaction(sig, NULL, &old) == 0 && old.sa_handler == SIG_IGN)
 		return;
 	sigaction(sig, &act, NULL);
+}
+
+/* ---- damage under a map ------------------------------------------------ */
+
+static char bus_message[1200];
+static size_t bus_len;
+
+static void
+on_bus(int sig)
+{
+	ssize_t n = write(2, bus_message, bus_len);
+
+	(void)sig;
+	(void)n;
+	_exit(EX_IOERR_);
+}
+
+void
+cli_guard_maps(const char *db)
+{
+	struct sigaction act = { .sa_handler = on_bus };
+	int n;
+
+	n = snprintf(bus_message, sizeof(bus_message), "%s: %.1000s: a mapped "
+	    "file cannot be read, or was cut while it was in use\n",
+	    cli_tool_name(), db);
+	bus_len = n < (int)sizeof(bus_message) ? (size_t)n :
+	    sizeof(bus_message) - 1;
+	sigaction(SIGBUS, &act, NULL);
 }
 
 void

@@ -159,11 +159,11 @@ find_in(struct kevo *db, uint64_t counter, const void *key, size_t klen,
 static int
 make_room(struct kv_cold *c, size_t len)
 {
-	uint8_t *p = c->value == c->small ? NULL : c->value;
+	uint8_t *old = c->value == c->small ? NULL : c->value, *p;
 
 	if (len <= c->room)
 		return 0;
-	if ((p = realloc(p, len)) == NULL)
+	if ((p = realloc(old, len)) == NULL)
 		return -1;
 	c->value = p;
 	c->room = len;

@@ -78,7 +78,8 @@ struct kevo {
 
 	struct kevo_batch one;	/* for kevo_put() and kevo_delete() */
 	struct kevo_txn *txn;	/* open on this handle */
-	uint64_t batch_to;	/* last BATCH or LATER commit not known synced */
+	uint64_t batch_to;	/* last BATCH or LATER commit, not known to be
+				 * synced */
 
 	uint32_t fork_count;	/* of the process when it was opened */
 	struct kevo *next, **prevp;	/* all handles; fork.c */

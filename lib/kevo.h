@@ -134,8 +134,8 @@ int kevo_open(const char *path, unsigned flags,
 /*
  * Close a handle (NULL is allowed).  Batches, transactions, snapshots and
  * iterators made from it must be gone.  Commits of KEVO_SYNC_BATCH and
- * KEVO_SYNC_LATER are brought to disk first.  Returns 0, KEVO_EIO or KEVO_EUNKNOWN; the handle
- * is gone in any case.
+ * KEVO_SYNC_LATER are brought to disk first.  Returns 0, KEVO_EIO or
+ * KEVO_EUNKNOWN; the handle is gone in any case.
  */
 int kevo_close(struct kevo *db);
 

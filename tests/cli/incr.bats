@@ -54,7 +54,7 @@ teardown() { common_teardown; }
 @test "incr: -t applies only when the key is created" {
 	is 1 kevo-incr -t 1h a.kv n
 	expires=$(kevo-get -m -f jsonl a.kv n)
-	matches "$expires" '*"expires":+([0-9])}'
+	matches "$expires" '*"expires":+([0-9.])}'
 	is 2 kevo-incr -t 7d a.kv n
 	is 3 kevo-incr a.kv n
 	equal expiry "$(kevo-get -m -f jsonl a.kv n | sed 's/.*expires//')" \

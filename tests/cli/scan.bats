@@ -168,7 +168,7 @@ nothing() {
 	cat <&7 >rest
 	exec 7<&-
 	ends 0
-	is 0 grep -c new rest || equal new "$output" 0
+	equal new "$(grep -c new rest)" 0
 	equal lines "$(wc -l <rest)" 19999
 }
 
@@ -199,7 +199,6 @@ nothing() {
 	exec 7<&-
 	ends 130
 	equal 'standard error' "$(cat err)" ''
-	equal 'whole lines' "$(tail -c 1 rest | hex)" 0a || true
 	ok kevo-put -w 0 a.kv k v
 	is 50001 kevo-scan -c a.kv
 }
@@ -210,7 +209,10 @@ nothing() {
 	local format
 	for format in tsv text nul jsonl csv raw; do
 		terminal "kevo-scan -l 1 -f $format a.kv" >out 2>&1
-		if [ "$format" = raw ]; then
+		# What ends the fields of nul is no control of any terminal.
+		if [ "$format" = nul ]; then
+			equal nul "$(tr -d '\n\t\0 -~' <out | hex)" ''
+		elif [ "$format" = raw ]; then
 			grep -q $'\001' out
 		else
 			equal "$format" "$(tr -d '\n\t -~' <out | hex)" ''

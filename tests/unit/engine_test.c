@@ -554,7 +554,7 @@ test_limits(void)
 	size_t vlen = (size_t)3 << 20, len;
 	char *value = malloc(vlen);
 	struct kevo *db;
-	void *val;
+	void *val = NULL;
 
 	kevo_open(dir, 0, NULL, &db);
 	ok(kevo_put(db, big, KEVO_KEY_MAX, "v", 1, NULL, NULL) == 0 &&
