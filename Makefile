@@ -374,7 +374,7 @@ lint-cppcheck:
 # In bats, run sets variables, load uses them, and each test is a subshell.
 lint-sh:
 	$(Q)shellcheck $(lint_sh)
-	$(Q)shellcheck -e SC2030,SC2031,SC2034,SC2154 $(lint_bats)
+	$(Q)shellcheck -S warning -e SC2030,SC2031,SC2034,SC2154 $(lint_bats)
 
 lint-man:
 	$(Q)$(if $(pages),mandoc -Tlint -Wwarning $(pages))

@@ -232,6 +232,7 @@ kv_cold_lookup(struct kevo *db, const void *key, size_t klen,
 		rc = find_in(db, n, key, klen, &hit, &hash);
 		if (rc == 0)
 			continue;
+		/* An index that has grown meanwhile is odd, too. */
 		if (rc < 0 || get_op(db, n, hash, hit.off, &op) != 0)
 			return KV_RETRY;
 		if (op.klen != klen || memcmp(op.key, key, klen) != 0)

@@ -176,6 +176,13 @@ int kv_build_private(struct kevo *db, const struct kv_ident *ident);
 
 int64_t kv_deadline(const struct kevo *db);
 
+/*
+ * Sync the directories that hold the names of the database and of its log.
+ * A creator syncs them, but may have been killed before it did; so does who
+ * builds a generation, before anything is acknowledged in it.
+ */
+int kv_sync_names(struct kevo *db);
+
 /* Take a slot for this handle. */
 int kv_slot_acquire(struct kevo *db);
 

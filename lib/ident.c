@@ -153,6 +153,9 @@ kv_ident_write(struct kv_env *env, const struct kv_dir *dir,
 	if (rc == 0 && (fchmod(fd, id->mode) != 0 || kv_datasync(fd) != 0))
 		rc = kv_fail_errno(env, name, "write");
 	close(fd);
+	/* All that FORMAT stands for is on disk before its name can be. */
+	if (rc == 0)
+		rc = kv_sync_dir(env, dir, ".");
 	if (rc == 0 && linkat(dir->fd, FORMAT_TMP, dir->fd, "FORMAT", 0) != 0)
 		rc = kv_fail_errno(env, kv_path(dir, "FORMAT"), "create");
 	unlinkat(dir->fd, FORMAT_TMP, 0);

@@ -86,11 +86,11 @@ counter(struct kv_index_head *h, unsigned type)
 {
 	switch (type) {
 	case KV_NODE_11:
-		return &h->nodes4;
+		return &h->nodes11;
 	case KV_NODE_24:
-		return &h->nodes16;
+		return &h->nodes24;
 	case KV_NODE_62:
-		return &h->nodes48;
+		return &h->nodes62;
 	default:
 		return NULL;
 	}

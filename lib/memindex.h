@@ -48,9 +48,9 @@ struct kv_index_head {
 					 * linked, so that no node is ever
 					 * handed out twice */
 	_Atomic uint32_t root;		/* link; 0: empty */
-	_Atomic uint32_t nodes4;	/* nodes that may still grow, by */
-	_Atomic uint32_t nodes16;	/* class: never too few, for */
-	_Atomic uint32_t nodes48;	/* kv_index_need() */
+	_Atomic uint32_t nodes11;	/* nodes that may still grow, by */
+	_Atomic uint32_t nodes24;	/* class: never too few, for */
+	_Atomic uint32_t nodes62;	/* kv_index_need() */
 };
 
 /* A process's view of an index; plain memory, copied freely. */

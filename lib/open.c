@@ -63,8 +63,8 @@ only_our_names(struct kevo *db)
 	return rc;
 }
 
-static int
-sync_parent(struct kevo *db)
+int
+kv_sync_names(struct kevo *db)
 {
 	struct kv_dir parent = { -1, "", &db->names };
 	char *copy = strdup(db->path);
@@ -72,6 +72,11 @@ sync_parent(struct kevo *db)
 
 	if (copy == NULL)
 		return kv_fail(&db->env, KEVO_ENOMEM, "out of memory");
+	if ((rc = kv_sync_dir(&db->env, &db->dir, "wal")) != 0 ||
+	    (rc = kv_sync_dir(&db->env, &db->dir, ".")) != 0) {
+		free(copy);
+		return rc;
+	}
 	parent.path = dirname(copy);
 	parent.fd = kv_openat(AT_FDCWD, parent.path, O_PATH | O_DIRECTORY, 0);
 	if (parent.fd < 0)
@@ -81,7 +86,8 @@ sync_parent(struct kevo *db)
 	if (parent.fd >= 0)
 		close(parent.fd);
 	free(copy);
-	return rc;
+	/* Who may not look into the parent did not create anything there. */
+	return rc == KEVO_EPERM ? 0 : rc;
 }
 
 /*
@@ -163,7 +169,7 @@ fill_directory(struct kevo *db, const char *const *settings)
 		    "set the mode of");
 	if ((rc = kv_ident_write(&db->env, &db->dir, &ident)) != 0)
 		return rc;
-	return sync_parent(db);
+	return kv_sync_names(db);
 }
 
 static int

@@ -570,7 +570,8 @@ rebuild_locked(struct kevo *db, const struct kv_ident *ident,
 		kv_boot_id(boot);
 		b.rewrite = memcmp(boot, old->boot, 16) == 0;
 	}
-	if ((rc = check_fs(db)) != 0 || (rc = make_shm_dir(db, ident)) != 0)
+	if ((rc = check_fs(db)) != 0 || (rc = kv_sync_names(db)) != 0 ||
+	    (rc = make_shm_dir(db, ident)) != 0)
 		goto unlock;
 	if (kv_random(&b.generation, sizeof(b.generation)) != 0) {
 		rc = kv_fail_errno(&db->env, "random numbers", "get");

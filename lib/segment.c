@@ -201,21 +201,34 @@ kv_walk_next(struct kv_walk *w)
 	return KV_WALK_RECORD;
 }
 
+/*
+ * The file is cut to its seal's end only once it is on disk as a whole; a
+ * seal alone may have reached the disk before the records it follows.
+ */
+static int
+is_cut_to_its_seal(const uint8_t *log, uint64_t len)
+{
+	struct kv_seal s;
+
+	return len >= KV_SEGMENT_HEAD + KV_SEAL_LEN &&
+	    len < get_le64(log + 80) &&
+	    kv_seal_decode(log + len - KV_SEAL_LEN, &s) == 0 &&
+	    s.file_len == len && s.head_hash == get_le64(log + 120);
+}
+
 int
 kv_claims_durable(const uint8_t *log, uint64_t len, uint64_t off,
     uint64_t seq)
 {
 	struct kv_frame f;
-	struct kv_seal s;
 
+	if (is_cut_to_its_seal(log, len))
+		return 1;
 	for (; off <= len && len - off >= KV_FRAME_LEN; off += 8) {
 		if (get_le64(log + off) == 0 && get_le64(log + off + 32) == 0)
 			continue;
 		if (kv_frame_decode(log + off, &f) == 0 && f.durable >= seq &&
 		    f.seq > f.durable)
-			return 1;
-		if (len - off >= KV_SEAL_LEN &&
-		    kv_seal_decode(log + off, &s) == 0 && s.last_seq >= seq)
 			return 1;
 	}
 	return 0;

@@ -93,9 +93,10 @@ uint64_t kv_record_verify(const uint8_t *log, uint64_t len, uint64_t off,
     uint64_t prev_chain, uint64_t seq);
 
 /*
- * Does anything after off claim that sequence seq or a later one is on
- * disk?  Looks at every eight bytes for a frame or a seal with a sound
- * hash.  Where it does, a bad record is damage and not a torn tail.
+ * Does anything say that sequence seq, which is bad at off, was on disk
+ * once?  Looks at every eight bytes after off for a sound frame that names
+ * it or a later one as durable, and whether the file was cut to its seal.
+ * Where it was on disk, a bad record is damage and not a torn tail.
  */
 int kv_claims_durable(const uint8_t *log, uint64_t len, uint64_t off,
     uint64_t seq);

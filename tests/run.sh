@@ -11,7 +11,7 @@
 #
 # Programs find the tools in PATH, the build in $KEVO_BUILD, and a directory
 # of their own in $TMPDIR, removed afterwards.  KEVO_TEST_TIMEOUT seconds
-# (600; 0: for ever) are allowed to each.
+# (600; 0: for ever) are allowed to each, and 120 to one test of bats.
 set -u
 
 # Count one program's TAP: print "passed failed skipped" and, for each thing
@@ -117,6 +117,10 @@ KEVO_BUILD=$(mkdir -p "${KEVO_BUILD:-build}" && cd "${KEVO_BUILD:-build}" && pwd
 PATH=$KEVO_BUILD/bin:$PATH
 LC_ALL=C.UTF-8
 export KEVO_BUILD PATH LC_ALL
+if [ "${KEVO_TEST_TIMEOUT:-600}" != 0 ]; then
+	BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-120}
+	export BATS_TEST_TIMEOUT
+fi
 # Nothing of the caller's is to be seen by the tools.  A make that a test
 # runs sees the variables given to ours, lest it build anew, but not the rest.
 unset KEVO_DB KEVO_TXN KEVO_WAIT KEVO_SYNC KEVO_CONFIG MFLAGS MAKELEVEL

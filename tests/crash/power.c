@@ -18,6 +18,7 @@
  */
 #include <sys/mman.h>
 
+#include "coding.h"
 #include "crash.h"
 
 #define KEYS		60
@@ -392,6 +393,24 @@ tear(struct file *f, size_t from, unsigned keep)
 	return changed;
 }
 
+/* A segment is cut to its seal when it is on disk as a whole: one that is to
+ * be torn still has its full length. */
+static void
+uncut(struct file *f)
+{
+	size_t capacity;
+
+	if (f->len < 128)
+		return;
+	capacity = (size_t)get_le64(f->p + 80);
+	if (capacity <= f->len)
+		return;
+	if ((f->p = realloc(f->p, capacity)) == NULL)
+		bail("out of memory");
+	memset(f->p + f->len, 0, capacity - f->len);
+	f->len = capacity;
+}
+
 /*
  * Cut the power at this copy.  Where nothing in the last segment is durable,
  * its creation may have been cut as well, and the end of the one before it.
@@ -423,6 +442,8 @@ cut_power(const char *path, const struct copy *c, char *what, size_t size)
 			keep = 0;
 		}
 	}
+	if (keep < 8)
+		uncut(&f);
 	snprintf(what, size, "segment %u from %zu of %zu, keep %u/8", last,
 	    from, f.len, keep);
 	changed = tear(&f, from, keep);

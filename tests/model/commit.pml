@@ -19,7 +19,8 @@
  *   REPAIR_IF_DEAD	repair if the owner died, not if `writing` is set
  *   ZERO_ALWAYS	a whole record is not rolled forward
  *   FULL_TO_LATE	`full_to` after `appended`
- *   NO_RAISE		who finds itself synced does not raise `visible`
+ *   SYNCED_FIRST	`synced` is raised before `visible`: who finds itself
+ *			synced answers, and is not visible yet
  *   NONE_DIRECT	none does not queue behind full (B8)
  *   VISIBLE_STORE	`visible` is stored, not raised (A10)
  *   VISIBLE_FIRST	`visible` before fdatasync
@@ -77,6 +78,16 @@ inline write_disk()
 	:: i <= WRITERS -> disk[i] = (cell[i] == WHOLE); i++
 	od;
 	i = 0
+}
+
+inline publish(n)
+{
+#ifdef VISIBLE_STORE
+	assert(n >= visible);
+	visible = n
+#else
+	RAISE(visible, n)
+#endif
 }
 
 inline acknowledge()
@@ -217,21 +228,19 @@ proctype Writer(byte me)
 #ifdef SYNC_OWN_END
 		STEP(end = appended);
 #endif
-		STEP(RAISE(synced, end));	/* S4_PUBLISH */
-#ifdef VISIBLE_STORE
-		STEP(assert(end >= visible); visible = end; end = 0)
-#else
-		STEP(RAISE(visible, end); end = 0)
+		/* S4_PUBLISH: who sees `synced` has seen `visible` */
+#ifndef SYNCED_FIRST
+		STEP(publish(end));
 #endif
+		STEP(RAISE(synced, end));
+#ifdef SYNCED_FIRST
+		STEP(publish(end));
+#endif
+		STEP(end = 0)
 	:: else
 	fi;
 	/* S6_UNLOCK */
 	STEP(if :: syncer == me -> syncer = 0 :: else fi);
-#ifndef NO_RAISE
-	/* S7_RAISE: the leader may have died between two stores, and a
-	 * rotation publishes as well. */
-	STEP(RAISE(visible, seq));
-#endif
 answer:
 	atomic { acknowledge(); goto done };
 refused:

@@ -8,10 +8,14 @@
  * Broken variants:
  *   GETLK	ask whether the byte is locked, then swap the word: between
  *		the two a newcomer takes the slot and, rightly, the word
+ *   HAUNTED	GETLK, and a newcomer whose slot a word names takes another
  *   OWN_SLOT	who finds its own slot's number in the word waits for it
  */
+#ifdef HAUNTED
+#define GETLK
+#endif
 #define PROCS	3
-#define SLOTS	2
+#define SLOTS	3
 #ifndef KILLS
 #define KILLS	2
 #endif
@@ -41,9 +45,16 @@ again:
 		if
 		:: locked[1] == 0 -> slot = 1
 		:: locked[2] == 0 -> slot = 2
+		:: locked[3] == 0 -> slot = 3
 		fi;
 		locked[slot] = me
 	};
+#ifdef HAUNTED
+	STEP(if
+	     :: word == slot -> locked[slot] = 0; goto again
+	     :: else
+	     fi);
+#endif
 try:
 	/* L1_TAKE */
 	STEP(seen = word; if :: seen == 0 -> word = slot :: else fi);
@@ -88,6 +99,7 @@ died:
 		if :: in -> inside--; in = false :: else fi;
 		if :: locked[1] == me -> locked[1] = 0 :: else fi;
 		if :: locked[2] == me -> locked[2] = 0 :: else fi;
+		if :: locked[3] == me -> locked[3] = 0 :: else fi;
 		slot = 0;
 		seen = 0;
 		goto again

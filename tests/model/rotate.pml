@@ -139,8 +139,8 @@ rotate:
 #ifndef NO_SYNC
 	STEP(sync_lock());
 	STEP(fdatasync(tail_seg));
-	STEP(RAISE(synced, appended));
 	STEP(RAISE(visible, appended));
+	STEP(RAISE(synced, appended));
 	STEP(sync_unlock());
 #endif
 	/* T4_CREATE: what a dead writer left of it is made again */
@@ -193,13 +193,12 @@ append:
 		STEP(seg = newest);
 #endif
 		STEP(fdatasync(seg); seg = 0);	/* S3_SYNC */
-		STEP(RAISE(synced, end));	/* S4_PUBLISH */
-		STEP(RAISE(visible, end); end = 0)
+		STEP(RAISE(visible, end));	/* S4_PUBLISH */
+		STEP(RAISE(synced, end); end = 0)
 	:: else
 	fi;
 	STEP(sync_unlock());			/* S6_UNLOCK */
-	STEP(RAISE(visible, seq));		/* S7_RAISE */
-	atomic { RAISE(acked, seq); goto done };
+	atomic { RAISE(acked, seq); assert(visible >= seq); goto done };
 died:
 	dead[me] = (writer == me || syncer == me);
 done:

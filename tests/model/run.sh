@@ -13,6 +13,7 @@ checks() {
 	cat <<'LIST'
 quick	holds	lock
 quick	breaks	lock	GETLK
+quick	breaks	lock	HAUNTED
 quick	breaks	lock	OWN_SLOT
 quick	holds	insert
 quick	breaks	insert	SEQ_ONLY
@@ -28,7 +29,7 @@ quick	breaks	commit	INSERT_EARLY
 quick	breaks	commit	WRITERS=2	REPAIR_IF_DEAD
 quick	breaks	commit	ZERO_ALWAYS
 quick	breaks	commit	WRITERS=2	FULL_TO_LATE
-quick	breaks	commit	NO_RAISE
+quick	breaks	commit	WRITERS=2	SYNCED_FIRST
 quick	breaks	commit	WRITERS=2	NONE_DIRECT
 quick	breaks	commit	VISIBLE_STORE
 quick	breaks	commit	VISIBLE_FIRST
