@@ -303,7 +303,7 @@ CLI = $(sort $(wildcard tests/build/*.bats tests/cli/*.bats))
 CRASH = $(sort $(wildcard tests/crash/*.sh))
 JOBS = $(shell nproc 2>/dev/null || echo 2)
 KEVO_LONG_SECONDS = 600
-TESTS = $(UNIT) $(CLI) $(CRASH)
+TESTS = $(CRASH) $(CLI) $(UNIT)
 
 # contrib/deps.sh installs or names missing packages; DEPS=: does neither.
 DEPS = contrib/deps.sh

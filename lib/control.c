@@ -68,18 +68,22 @@ is_ours(const struct kv_control *c)
 	    c->layout == KV_CONTROL_LAYOUT && c->len == KV_CONTROL_LEN;
 }
 
-/* Was it made in this place and since this boot? */
+/* Was it made in this place? */
 static int
-is_current(const struct kv_control *c, const struct kv_file_id *id,
+is_in_place(const struct kv_control *c, const struct kv_file_id *id,
     const struct kv_dir *dir)
+{
+	return c->hash == head_hash(c) && c->dev == id->dev &&
+	    c->ino == id->ino && c->birth_ns == id->birth_ns &&
+	    c->wal_ino == wal_ino(dir);
+}
+
+/* And since this boot? */
+static int
+is_of_this_boot(const struct kv_control *c)
 {
 	uint8_t boot[16];
 
-	if (c->hash != head_hash(c))
-		return 0;
-	if (c->dev != id->dev || c->ino != id->ino ||
-	    c->birth_ns != id->birth_ns || c->wal_ino != wal_ino(dir))
-		return 0;
 	kv_boot_id(boot);
 	return memcmp(boot, c->boot, 16) == 0;
 }
@@ -111,14 +115,14 @@ kv_control_map(struct kv_env *env, const struct kv_dir *dir, int writable,
 	if (rc != 0)
 		goto err;
 	*out = p;
-	if (!is_ours(*out)) {
+	if (!is_ours(*out) || !is_in_place(*out, &id, dir)) {
 		kv_unmap(p, KV_CONTROL_LEN);
 		*out = NULL;
 		rc = KEVO_FALSE;
 		goto err;
 	}
 	*fd_out = fd;
-	return is_current(*out, &id, dir) ? 0 : KEVO_FALSE;
+	return is_of_this_boot(*out) ? 0 : KEVO_FALSE;
 err:
 	close(fd);
 	return rc;
@@ -137,7 +141,7 @@ kv_control_read(struct kv_env *env, const struct kv_dir *dir,
 	if (kv_file_stat(env, fd, NAME, &size, &id, NULL) == 0 &&
 	    size == KV_CONTROL_LEN &&
 	    kv_pread(env, fd, NAME, c, sizeof(*c), 0) == 0 && is_ours(c) &&
-	    is_current(c, &id, dir))
+	    is_in_place(c, &id, dir) && is_of_this_boot(c))
 		return fd;
 	close(fd);
 	return -1;

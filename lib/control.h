@@ -79,8 +79,8 @@ struct kv_control {
 
 	/* Read by committers. */
 	_Alignas(64) _Atomic uint64_t synced;	/* by maximum */
-	_Atomic uint64_t syncing;	/* end of a sync that has begun and
-					 * not succeeded; 0: none */
+	_Atomic uint64_t syncing;	/* syncs that have begun and not
+					 * succeeded; by who does one */
 	_Alignas(64) _Atomic uint64_t appended;	/* by WRITER */
 	_Atomic uint64_t full_to;	/* last FULL commit; by WRITER */
 
@@ -121,9 +121,9 @@ int kv_control_format(struct kv_env *env, struct kv_control *c,
 
 /*
  * Map shm/control.  Returns 0 with *c and *fd set, KEVO_NOTFOUND if it is
- * missing, KEVO_FALSE if it is of another boot, file or layout or damaged
- * (then *c is still set if it can be mapped and says KEVOCTL1 of this
- * layout, for its lock words), or an error.
+ * missing, KEVO_FALSE if it is of another boot, file or layout or damaged, or
+ * an error.  With KEVO_FALSE *c is set if only the boot differs: then its lock
+ * words are those that processes use.  A copy's words mean nothing.
  */
 int kv_control_map(struct kv_env *env, const struct kv_dir *dir,
     int writable, struct kv_control **c, int *fd);

@@ -90,14 +90,25 @@ kv_slot_drop(int fd, uint32_t slot)
 }
 
 int
-kv_slot_alive(int fd, uint32_t slot)
+kv_beside_enter(int fd)
 {
-	struct flock fl;
+	return byte_lock(fd, F_OFD_SETLK, F_RDLCK, KV_LOCK_BESIDE, 1,
+	    NULL) == 0;
+}
 
-	if (byte_lock(fd, F_OFD_GETLK, F_WRLCK, (off_t)KV_SLOT_BASE + slot,
-	    1, &fl) != 0)
-		return 1;	/* not known to be dead */
-	return fl.l_type != F_UNLCK;
+void
+kv_beside_leave(int fd)
+{
+	byte_lock(fd, F_OFD_SETLK, F_UNLCK, KV_LOCK_BESIDE, 1, NULL);
+}
+
+int
+kv_beside_is_free(int fd)
+{
+	if (byte_lock(fd, F_OFD_SETLK, F_WRLCK, KV_LOCK_BESIDE, 1, NULL) != 0)
+		return 0;
+	kv_beside_leave(fd);
+	return 1;
 }
 
 uint32_t
@@ -129,6 +140,32 @@ futex_wake_all(_Atomic uint32_t *word)
 }
 
 /*
+ * Take a word over from its owner, if that is dead.  To ask whether the slot's
+ * byte is locked would not do: between the answer and the swap the word may
+ * be freed, the slot taken by a newcomer and the word by it, and the swap
+ * would take it from a living owner.  So we hold the byte ourselves, and
+ * nobody can be the slot's owner meanwhile.  (The model calls the other way
+ * GETLK.)
+ */
+static enum kv_word_result
+inherit(_Atomic uint32_t *word, int fd, uint32_t slot, uint32_t seen)
+{
+	uint32_t owner = seen & KV_WORD_SLOT;
+	off_t byte = (off_t)KV_SLOT_BASE + owner;
+	int taken;
+
+	if (owner != slot && byte_lock(fd, F_OFD_SETLK, F_WRLCK, byte, 1,
+	    NULL) != 0)
+		return KV_WORD_TIMEOUT;
+	taken = atomic_compare_exchange_strong_explicit(word, &seen,
+	    slot | KV_WORD_WAITERS, memory_order_acquire,
+	    memory_order_relaxed);
+	if (owner != slot)
+		kv_slot_drop(fd, owner);
+	return taken ? KV_WORD_INHERITED : KV_WORD_TIMEOUT;
+}
+
+/*
  * A sleeper that takes the word cannot know whether others sleep, so it
  * takes it with the mark and wakes them when it lets go.
  */
@@ -140,14 +177,8 @@ kv_word_step(_Atomic uint32_t *word, int fd, uint32_t slot, int wait_ms)
 	if (atomic_compare_exchange_strong_explicit(word, &seen, slot,
 	    memory_order_acquire, memory_order_relaxed))
 		return KV_WORD_TAKEN;
-	if (!kv_slot_alive(fd, seen & KV_WORD_SLOT) &&
-	    (seen & KV_WORD_SLOT) != slot) {
-		if (atomic_compare_exchange_strong_explicit(word, &seen,
-		    slot | KV_WORD_WAITERS, memory_order_acquire,
-		    memory_order_relaxed))
-			return KV_WORD_INHERITED;
-		return KV_WORD_TIMEOUT;
-	}
+	if (inherit(word, fd, slot, seen) == KV_WORD_INHERITED)
+		return KV_WORD_INHERITED;
 	if (wait_ms <= 0)
 		return KV_WORD_TIMEOUT;
 	if (!(seen & KV_WORD_WAITERS) &&

@@ -28,6 +28,8 @@
 struct kv_env;
 
 #define KV_LOCK_REBUILD		0
+#define KV_LOCK_BESIDE		1		/* shared by who syncs without
+						 * holding SYNC */
 #define KV_SLOT_BASE		(1 << 20)	/* byte of slot 0 in LOCK */
 #define KV_SLOT_MAX		((1u << 20) - 1)
 #define KV_WORD_WAITERS		0x80000000u	/* somebody sleeps on it */
@@ -41,13 +43,18 @@ struct kv_env;
 int kv_lock_rebuild(int fd, int64_t deadline_ms);
 void kv_unlock_rebuild(int fd);
 
+/*
+ * Say that this handle syncs without SYNC, for as long as it does; and ask
+ * whether nobody else does.  Return 1 or 0.
+ */
+int kv_beside_enter(int fd);
+void kv_beside_leave(int fd);
+int kv_beside_is_free(int fd);
+
 /* Take a free slot, near hint.  Returns its number, or 0 if the system
  * refuses (errno). */
 uint32_t kv_slot_take(int fd, uint32_t hint);
 void kv_slot_drop(int fd, uint32_t slot);
-
-/* Is a slot's owner alive? */
-int kv_slot_alive(int fd, uint32_t slot);
 
 /* Any slot taken but through fd?  Returns one of them, or 0. */
 uint32_t kv_slot_any(int fd);

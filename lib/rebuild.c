@@ -227,13 +227,29 @@ cut(struct build *b, struct kv_seg *s, uint64_t off)
 	    s->log_len - off);
 }
 
+/* Do the records still lead to the same end? */
+static int
+still_verifies(struct build *b, struct kv_seg *s, const struct kv_walk *was)
+{
+	struct kv_walk w;
+
+	kv_walk_start(&w, s->log, s->log_len, &s->head);
+	while (w.seq < was->seq && kv_walk_next(&w) == KV_WALK_RECORD)
+		;
+	if (w.seq == was->seq && w.off == was->off && w.chain == was->chain)
+		return 0;
+	return segment_damaged(b, s->counter, w.off,
+	    "it changed while it was read");
+}
+
 /*
  * Where the pages may have been given up by the kernel after a failed sync,
- * they are written again from what verified.
+ * they are written again, and verified once they cannot be dropped any more.
  */
 static int
-make_durable(struct build *b, struct kv_seg *s, uint64_t end)
+make_durable(struct build *b, struct kv_seg *s, const struct kv_walk *w)
 {
+	uint64_t end = w->off + (b->sealed ? KV_SEAL_LEN : 0);
 	char name[KV_SEGMENT_NAME_LEN];
 	const char *full;
 	int rc = 0, e;
@@ -245,6 +261,8 @@ make_durable(struct build *b, struct kv_seg *s, uint64_t end)
 	if (b->rewrite)
 		rc = kv_pwrite(&b->db->env, s->fd, full, s->log, (size_t)end,
 		    0);
+	if (rc == 0 && b->rewrite)
+		rc = still_verifies(b, s, w);
 	if (rc == 0 && (e = kv_datasync(s->fd)) != 0) {
 		errno = e;
 		rc = kv_fail_errno(&b->db->env, full, "sync");
@@ -279,7 +297,7 @@ scan_segment(struct build *b, struct kv_seg *s)
 	b->next_seq = w.seq + 1;
 	b->chain = w.chain;
 	if (last)
-		rc = make_durable(b, s, w.off + (b->sealed ? KV_SEAL_LEN : 0));
+		rc = make_durable(b, s, &w);
 	else
 		rc = 0;
 	if (w.records > 0)
@@ -391,8 +409,13 @@ set_positions(const struct build *b, struct kv_control *c)
 /* How long an opener may take to find out that there is no control. */
 #define UNREACHABLE_MS	2000
 
+/*
+ * The old control is retired before the new one gets its name: were it the
+ * other way round, an heir of a rebuilder that died in between would go on
+ * with the old one, beside the new.  (The model: RETIRE_LATE.)
+ */
 static int
-install_control(struct build *b)
+install_control(struct build *b, struct kv_control *old)
 {
 	struct kevo *db = b->db;
 	const char *name = kv_path(&db->dir, CONTROL_TMP);
@@ -417,6 +440,8 @@ install_control(struct build *b)
 		kv_unmap(p, KV_CONTROL_LEN);
 	}
 	close(fd);
+	if (rc == 0 && old != NULL)
+		atomic_store_explicit(&old->retired, 1, memory_order_release);
 	if (rc == 0 && renameat(db->dir.fd, CONTROL_TMP, db->dir.fd,
 	    "shm/control") != 0)
 		rc = kv_fail_errno(&db->env, kv_path(&db->dir, "shm/control"),
@@ -507,12 +532,10 @@ lock_old(struct kevo *db, struct kv_control *old, int64_t deadline_ms)
 }
 
 static void
-unlock_old(struct kv_control *old, int retire)
+unlock_old(struct kv_control *old)
 {
 	if (old == NULL)
 		return;
-	if (retire)
-		atomic_store_explicit(&old->retired, 1, memory_order_release);
 	kv_word_unlock(&old->syncer);
 	kv_word_unlock(&old->writer);
 }
@@ -568,7 +591,8 @@ rebuild_locked(struct kevo *db, const struct kv_ident *ident,
 		goto out;
 	if (old != NULL) {
 		kv_boot_id(boot);
-		b.rewrite = memcmp(boot, old->boot, 16) == 0;
+		b.rewrite = memcmp(boot, old->boot, 16) == 0 ||
+		    kv_slot_any(db->lock_fd) != 0;
 	}
 	if ((rc = check_fs(db)) != 0 || (rc = kv_sync_names(db)) != 0 ||
 	    (rc = make_shm_dir(db, ident)) != 0)
@@ -578,9 +602,9 @@ rebuild_locked(struct kevo *db, const struct kv_ident *ident,
 		goto unlock;
 	}
 	if ((rc = build_segments(&b)) == 0)
-		rc = install_control(&b);
+		rc = install_control(&b, old);
 unlock:
-	unlock_old(old, rc == 0);
+	unlock_old(old);
 	if (rc == 0)
 		remove_others(&b);
 out:

@@ -27,56 +27,96 @@ sync_failed(struct kevo *db, struct kv_seg *s, int e)
 }
 
 /*
- * A sync began and was not seen to succeed.  Write the records that it was
- * about again, from the mapped bytes if these still verify: pages that the
- * kernel gave up and marked clean become dirty again.
+ * Walk to the record of sequence end, and tell where the records after seq
+ * begin and where they end.  They must all verify.
+ */
+static int
+find_range(struct kevo *db, struct kv_seg *s, uint64_t seq, uint64_t end,
+    uint64_t *from, uint64_t *to)
+{
+	struct kv_walk w;
+
+	kv_walk_start(&w, s->log, s->log_len, &s->head);
+	*from = w.off;
+	while (w.seq < end) {
+		if (w.seq <= seq)
+			*from = w.off;
+		if (kv_walk_next(&w) != KV_WALK_RECORD)
+			return sync_failed(db, s, EIO);
+	}
+	*to = w.off;
+	return 0;
+}
+
+/*
+ * A sync began and was not seen to succeed.  The kernel may have given up its
+ * pages and marked them clean; written again, they are dirty and cannot be
+ * dropped and read back from the disk as they were.  Only then what they hold
+ * is verified.  (The model calls the other order VERIFY_FIRST.)
  */
 static int
 write_again(struct kevo *db, struct kv_seg *s, uint64_t end)
 {
-	uint64_t synced = atomic_load(&db->ctl->synced);
+	uint64_t synced = atomic_load(&db->ctl->synced), from, to;
 	char name[KV_SEGMENT_NAME_LEN];
-	struct kv_walk w;
 	int rc;
 
+	if (end < s->head.first_seq)
+		return 0;
+	if ((rc = find_range(db, s, synced, end, &from, &to)) != 0)
+		return rc;
 	kv_segment_name(name, s->counter);
-	kv_walk_start(&w, s->log, s->log_len, &s->head);
-	while (w.seq < end) {
-		if (kv_walk_next(&w) != KV_WALK_RECORD)
-			return sync_failed(db, s, EIO);
-		if (w.seq <= synced)
-			continue;
-		rc = kv_pwrite(&db->env, s->fd, kv_path(&db->dir, name),
-		    s->log + w.rec_off, (size_t)w.rec_len, w.rec_off);
-		if (rc != 0)
-			return sync_failed(db, s, EIO);
-	}
-	return 0;
+	rc = kv_pwrite(&db->env, s->fd, kv_path(&db->dir, name), s->log + from,
+	    (size_t)(to - from), from);
+	if (rc != 0)
+		return sync_failed(db, s, EIO);
+	return find_range(db, s, synced, end, &from, &to);
 }
 
+/*
+ * One sync of all that is appended.  `syncing` counts the syncs that began
+ * and did not succeed: of the dead, and of those who are at it now, for some
+ * sync beside the owner of SYNC.
+ */
 static int
-sync_once(struct kevo *db)
+sync_once(struct kevo *db, int owner)
 {
 	struct kv_control *c = db->ctl;
-	uint64_t end, mark;
 	struct kv_seg *s;
+	uint64_t end;
 	int rc, e;
 
 	end = atomic_load_explicit(&c->appended, memory_order_acquire);
 	if ((rc = kv_view_extend(db)) != 0 || (rc = kv_active_seg(db, &s)) != 0)
 		return rc;
-	mark = atomic_load_explicit(&c->syncing, memory_order_acquire);
-	if (mark != 0 && (rc = write_again(db, s, end)) != 0)
+	if (atomic_fetch_add(&c->syncing, 1) != 0 &&		/* S2_MARK */
+	    (rc = write_again(db, s, end)) != 0)
 		return rc;
-	kv_raise(&c->syncing, end);				/* S2_MARK */
 	if ((e = kv_datasync(s->fd)) != 0)			/* S3_SYNC */
 		return sync_failed(db, s, e);
-	kv_raise(&c->synced, end);				/* S4_PUBLISH */
-	kv_raise(&c->visible, end);
-	/* Another's mark for a later end is the other's to clear. */
-	mark = end;
-	atomic_compare_exchange_strong(&c->syncing, &mark, 0);
+	/* Visible first: who sees synced tells its caller, and from then on
+	 * every new reader has to see the commit. */
+	kv_raise(&c->visible, end);				/* S4_PUBLISH */
+	kv_raise(&c->synced, end);
+	/* What is left are the marks of the dead, if nobody else is at it:
+	 * their records are on disk now. */
+	if (atomic_fetch_sub(&c->syncing, 1) != 1 && owner &&
+	    kv_beside_is_free(db->lock_fd))
+		atomic_store(&c->syncing, 0);
 	return 0;
+}
+
+/* Beside an owner of SYNC who does not get on. */
+static int
+sync_beside(struct kevo *db)
+{
+	int rc;
+
+	if (!kv_beside_enter(db->lock_fd))
+		return 0;	/* somebody looks whether we are here */
+	rc = sync_once(db, 0);
+	kv_beside_leave(db->lock_fd);
+	return rc;
 }
 
 int
@@ -105,14 +145,14 @@ kv_sync_to(struct kevo *db, uint64_t seq)
 				patience = now + SYNC_PATIENCE_MS;
 			if (now < patience)
 				continue;
-			if ((rc = sync_once(db)) != 0)
+			if ((rc = sync_beside(db)) != 0)
 				return rc;
 			continue;
 		}
 		rc = 0;
 		if (atomic_load_explicit(&c->synced, memory_order_acquire) <
 		    seq)
-			rc = sync_once(db);
+			rc = sync_once(db, 1);
 		kv_word_unlock(&c->syncer);
 		if (rc != 0)
 			return rc;

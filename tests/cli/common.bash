@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 # Helpers of the tests of the tools.  A test file begins with
 #
 #   load common
@@ -18,6 +18,7 @@ common_setup() {
 	esac
 	export KEVO_BUILD PATH LC_ALL=C.UTF-8 TERM=dumb
 	unset KEVO_DB KEVO_WAIT KEVO_SYNC KEVO_TXN
+	# shellcheck disable=SC2034 # for tests
 	root=$BATS_TEST_DIRNAME/../..
 	seed=${KEVO_SEED:-$((RANDOM * 32768 + RANDOM))}
 	children=()

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2154
 # What every tool does about the directory it is given: read-only media,
 # strangers, newer and damaged databases, copies, lost shared memory.
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2154
 # kevo-delete: keys that are named, listed or in a range.
 
 load common

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2154
 # kevo: runs kevo-TOOL, lists the tools, shows the manual.
 
 load common

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC1003,SC2016,SC2094,SC2154
 # kevo-get: the value of one key, or the records of many.
 
 load common

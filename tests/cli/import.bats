@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2154
 # kevo-import: a filter from files, or standard input, into a database.
 
 load common

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2154
 # kevo-init, and where databases may be created.
 
 load common

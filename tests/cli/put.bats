@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC1003,SC2016,SC2030,SC2031,SC2094,SC2154
 # kevo-put: one record, or the records of an input.
 
 load common

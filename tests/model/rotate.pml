@@ -10,15 +10,15 @@
  * always go on (P5).
  *
  * Broken variants:
- *   LEADER_ACTIVE_FIRST	a leader loads `newest` before `appended`
- *   READER_ACTIVE_FIRST	a reader loads `newest` before `visible`
+ *   LEADER_ACTIVE_FIRST	a leader loads `active` before `appended`
+ *   READER_ACTIVE_FIRST	a reader loads `active` before `visible`
  *   NO_SYNC		the old segment is not synced at all (A2)
  *   HEADER_FIRST	the new segment is made before the old is synced (A2)
  *   NO_DIRSYNC		the new segment's name is not synced
  *   SEAL_UNMARKED	`writing` is not set while sealing and rotating (A3)
  *   MARK_SHORT		`writing` is cleared once the seal is written
- *   ACTIVE_LATE	`newest` after the first record of the new segment
- *   TAIL_FIRST		the tail moves before `newest`
+ *   ACTIVE_LATE	`active` after the first record of the new segment
+ *   REPAIR_SHORT	who finds that the tail has moved does not store `active`
  */
 #ifndef WRITERS
 #define WRITERS	3
@@ -44,7 +44,7 @@ bool idx[2 * (WRITERS + 1)];	/* in the index of which segment */
 byte writer, syncer;
 mtype = { nothing, record, sealing };
 mtype writing = nothing;
-byte off;
+byte off, mark_seg;	/* where: which segment */
 byte tail_seg, tail_off, tail_seq;	/* change in one store */
 /* `newest` is `active` in control: a keyword here. */
 byte newest, appended, synced, visible;
@@ -105,12 +105,12 @@ proctype Writer(byte me)
 		STEP(writing = nothing; off = 0)
 	:: writing == sealing ->
 		if
-		:: cell[AT(tail_seg, off)] == SEAL -> goto rotate
-		:: cell[AT(tail_seg, off)] != SEAL ->
-			/* Torn; or all is done but W6_CLEAR. */
-			STEP(assert(cell[AT(tail_seg, off)] <= TORN);
-			     cell[AT(tail_seg, off)] = ZERO);
-			STEP(writing = nothing; off = 0)
+		:: tail_seg == mark_seg -> goto seal	/* all over again */
+		:: tail_seg != mark_seg ->
+#ifndef REPAIR_SHORT
+			STEP(newest = tail_seg);
+#endif
+			STEP(writing = nothing; off = 0; mark_seg = 0)
 		fi
 	:: writing == nothing
 	fi;
@@ -122,15 +122,19 @@ proctype Writer(byte me)
 
 	/* T1_MARK */
 #ifndef SEAL_UNMARKED
-	STEP(off = tail_off; writing = sealing);
+	STEP(off = tail_off; mark_seg = tail_seg; writing = sealing);
 #endif
+seal:
 	/* T2_SEAL */
-	STEP(cell[AT(tail_seg, tail_off)] = TORN);
+	STEP(if
+	     :: cell[AT(tail_seg, tail_off)] != SEAL ->
+		cell[AT(tail_seg, tail_off)] = TORN
+	     :: else	/* the same bytes */
+	     fi);
 	STEP(cell[AT(tail_seg, tail_off)] = SEAL);
 #ifdef MARK_SHORT
 	STEP(writing = nothing; off = 0);
 #endif
-rotate:
 	/* T3_SYNC: as a leader does, S1_LOCK to S6_UNLOCK */
 #ifdef HEADER_FIRST
 	STEP(named = true);
@@ -150,17 +154,12 @@ rotate:
 #ifndef NO_DIRSYNC
 	STEP(named_disk = named);
 #endif
-#ifdef TAIL_FIRST
+	/* T5_TAIL, T6_ACTIVE, T7_CLEAR */
 	STEP(tail_seg = 1; tail_off = 0);
-#endif
-	/* T5_ACTIVE, T6_TAIL, T7_CLEAR */
 #ifndef ACTIVE_LATE
 	STEP(newest = 1);
 #endif
-#ifndef TAIL_FIRST
-	STEP(tail_seg = 1; tail_off = 0);
-#endif
-	STEP(writing = nothing; off = 0);
+	STEP(writing = nothing; off = 0; mark_seg = 0);
 
 append:
 	/* W2_MARK */

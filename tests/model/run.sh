@@ -54,7 +54,7 @@ quick	breaks	rotate	NO_DIRSYNC
 quick	breaks	rotate	SEAL_UNMARKED
 quick	breaks	rotate	MARK_SHORT
 quick	breaks	rotate	ACTIVE_LATE
-quick	breaks	rotate	TAIL_FIRST
+quick	breaks	rotate	REPAIR_SHORT
 quick	holds	rebuild	WRITERS=2
 full	holds	rebuild	WRITERS=2	BOOTS
 full	holds	rebuild

@@ -152,9 +152,10 @@ proctype Committer(byte me)
 #if defined(NO_MARK)
 	suspect = false;
 #elif defined(WORD_PLAIN)
-	STEP(suspect = syncing > synced; syncing = end);
+	STEP(suspect = syncing != 0; syncing = end);
 #elif defined(WORD_MAX)
-	STEP(suspect = syncing > synced; MAX(syncing, end));
+	STEP(suspect = syncing != 0);
+	STEP(MAX(syncing, end));
 #else
 	STEP(suspect = syncing > 0; syncing++);
 #endif

@@ -1,0 +1,220 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2094,SC2154
+# One table per tool describes its options: --help, the page and the
+# completions say the same, and what every tool does is the same everywhere.
+
+load common
+shopt -s extglob
+setup() {
+	common_setup
+	tools=()
+	for src in "$root"/bin/kevo-*.c; do
+		tools+=("$(basename "$src" .c)")
+	done
+}
+teardown() { common_teardown; }
+
+@test "options: -h is short, has examples, and names every option" {
+	local tool long
+	for tool in "${tools[@]}" kevo; do
+		ok "$tool" --help
+		[ "${#lines[@]}" -le 40 ] || { echo "$tool"; return 1; }
+		matches "$output" "*Examples:*"
+		matches "$output" "usage: $tool *"
+		help=$output
+		awk 'length > 80 { print; bad = 1 } END { exit bad }' <<<"$help"
+		ok "$tool" -h
+		equal "$tool -h" "$output" "$help"
+		ok "$tool" --dump-options
+		while IFS=$'\t' read -r word _ long _; do
+			[ "$word" = option ] || continue
+			[[ $help == *"$long"* ]] || { echo "$tool $long"; return 1; }
+		done <<<"${output//$'\t\t'/$'\t-\t'}"
+	done
+}
+
+@test "options: -V and --version, one version for all" {
+	local tool version
+	version=$(sed -n 's/^#define KEVO_VERSION "\(.*\)"/\1/p' \
+		"$root/lib/kevo.h")
+	for tool in "${tools[@]}" kevo; do
+		is "$tool $version" "$tool" -V
+		is "$tool $version" "$tool" --version
+		run -74 bash -c "$tool -V >/dev/full"
+		run -74 bash -c "$tool -h >/dev/full"
+	done
+}
+
+@test "options: unknown ones and missing arguments are 64, with the synopsis" {
+	local tool
+	for tool in "${tools[@]}" kevo; do
+		fails 64 '*-Z*usage: *' "$tool" -Z
+		fails 64 '*--verion*--version*usage: *' "$tool" --verion
+		fails 64 '*--version*no argument*' "$tool" --version=1
+		fails 64 '*usage: *' "$tool"
+	done
+	fails 64 '*-w*' kevo-put -w
+	fails 64 '*--wait*' kevo-put --wait
+	fails 64 '*--if-*--if-*' kevo-put --if- a.kv k v
+}
+
+@test "options: join, take = or the next word, shorten, and end at --" {
+	kevo-put a.kv a 1
+	kevo-put a.kv b 2
+	is b kevo-scan -kl1 -r a.kv
+	is b kevo-scan -krl 1 a.kv
+	is a kevo-scan --lim=1 --keys a.kv
+	is a kevo-scan --limit 1 --keys-only a.kv
+	is 2 kevo-scan -c -- a.kv
+	kevo-put -- -x.kv k v
+	is v kevo-get -- -x.kv k
+	is v kevo-get ./-x.kv k
+}
+
+@test "options: the same letter means the same everywhere" {
+	local tool
+	for tool in "${tools[@]}"; do
+		"$tool" --dump-options | awk -F'\t' '$1 == "option" && $2 != "" {
+			print $2 "\t" $3 "\t" $4 }'
+	done | sort -u | cut -f1 | uniq -d >twice
+	equal 'letters with two meanings' "$(cat twice)" ''
+	# And it is what the contract says.
+	while read -r letter long; do
+		run grep -h -o -e "	$letter	--[a-z0-9-]*" <(
+			for tool in "${tools[@]}"; do "$tool" --dump-options; done)
+		for line in "${lines[@]}"; do
+			equal "$letter" "$line" "	$letter	$long"
+		done
+	done <<-'EOF'
+		-h --help
+		-V --version
+		-q --quiet
+		-v --verbose
+		-f --format
+		-0 --null
+		-i --stdin
+		-E --escaped
+		-j --json-values
+		-k --keys-only
+		-m --meta
+		-l --limit
+		-P --prefix
+		-p --print
+		-n --dry-run
+		-w --wait
+		-C --no-create
+		-1 --single-transaction
+	EOF
+}
+
+@test "options: each tool has those of its synopsis in the contract" {
+	local tool options word
+	while read -r tool options; do
+		"kevo-$tool" --dump-options | cut -f2,3 >table
+		for word in $options; do
+			grep -qw -e "$word" table ||
+				{ echo "kevo-$tool has no $word"; return 1; }
+		done
+	done <<-'EOF'
+		init -q --set
+		put -E -q -v -C -w -t --sync --if-absent --if-present --if-value --if-version --print-version -i -f -0 -j -k -p -1 -b --ack
+		get -E -q -v -f --default -0 -j -m -i --input-format
+		delete -E -q -v -w -p -f -0 --if-absent --if-present --if-value --if-version -i -P --from --to -l --all --sync
+		scan -E -q -v -k -m -r -e -j -f -0 -l -c --values --from --to --after --suffix --glob
+		incr -E -q -C -w -t --sync
+		export -f -o -P --from --to --progress
+		import -f -P --on-duplicate -1 --sorted -n --crlf -q -w -C --sync --progress
+	EOF
+}
+
+@test "options: every one is in the manual page, and the page has no others" {
+	local tool page option
+	for tool in "${tools[@]}" kevo; do
+		page=$root/man/$tool.1
+		[ -s "$page" ] || { echo "no page $tool.1"; return 1; }
+		"$tool" --dump-options | awk -F'\t' '$1 == "option" {
+			print $3; if ($2 != "") print $2 }' | sort >table
+		grep -o 'Fl [^ ]*' "$page" | sed 's/^Fl \(-*\)/-\1/' |
+			sort -u >page
+		while read -r option; do
+			grep -qxF -e "$option" page ||
+				{ echo "$tool.1 lacks $option"; return 1; }
+		done <table
+		awk '/^\.It Fl/ { for (i = 3; i <= NF; i++)
+			if ($(i - 1) == "Fl") print "-" $i }' "$page" |
+			sort -u | while read -r option; do
+			grep -qxF -e "$option" table ||
+				{ echo "$tool.1 has $option"; exit 1; }
+		done
+	done
+}
+
+@test "options: the page's SYNOPSIS is the usage" {
+	need mandoc
+	local tool
+	for tool in "${tools[@]}" kevo; do
+		"$tool" --dump-options | sed -n "s/^usage	/$tool /p" |
+			tr -s ' \n' ' ' >usage
+		mandoc -T utf8 -O width=500 "$root/man/$tool.1" | sed 's/.\x08//g' |
+			awk '/^[A-Z]/ { on = $1 == "SYNOPSIS"; next } on' |
+			tr -s ' \n' ' ' | sed 's/^ //' >synopsis
+		equal "$tool" "$(sed 's/ $//' synopsis)" "$(sed 's/ $//' usage)"
+	done
+}
+
+@test "options: the pages are well-formed" {
+	need mandoc
+	run -0 mandoc -T lint -W warning "$root"/man/*.[1-8]
+	equal mandoc "$output" ''
+	for page in "$root"/man/*.1; do
+		for section in NAME SYNOPSIS DESCRIPTION 'EXIT STATUS' EXAMPLES \
+			'SEE ALSO'; do
+			grep -qx ".Sh $section" "$page" ||
+				{ echo "$page lacks $section"; return 1; }
+		done
+	done
+}
+
+@test "completions: are made from the tables, and each shell can read them" {
+	local tool
+	sh "$root/contrib/completion/generate.sh" "$KEVO_BUILD/bin" out
+	bash -n out/kevo.bash
+	if command -v zsh >/dev/null; then zsh -n out/_kevo; fi
+	if command -v fish >/dev/null; then fish -n out/kevo.fish; fi
+	for tool in "${tools[@]}"; do
+		grep -q -e "$tool" out/kevo.bash
+		grep -q -e "${tool#kevo-}" out/_kevo
+		grep -q -e "${tool#kevo-}" out/kevo.fish
+	done
+	for word in --if-absent --print-version --on-duplicate; do
+		grep -q -e "$word" out/kevo.bash
+		grep -q -e "${word#--}" out/_kevo
+		grep -q -e "${word#--}" out/kevo.fish
+	done
+}
+
+@test "completions: bash offers options, formats and databases" {
+	sh "$root/contrib/completion/generate.sh" "$KEVO_BUILD/bin" out
+	cat >ask.sh <<-'EOF'
+		. out/kevo.bash
+		compopt() { :; }
+		COMP_WORDS=("$@")
+		COMP_CWORD=$(($# - 1))
+		_kevo
+		printf '%s\n' "${COMPREPLY[@]}"
+	EOF
+	run -0 bash ask.sh kevo-put --if-p
+	equal option "$output" --if-present
+	run -0 bash ask.sh kevo put --if-p
+	equal option "$output" --if-present
+	run -0 bash ask.sh kevo-scan -f json
+	equal formats "$(sort <<<"$output")" $'jsonl\njsonl64'
+	run -0 bash ask.sh kevo sca
+	equal tool "$output" scan
+	mkdir data.kv
+	run -0 bash ask.sh kevo-get dat
+	equal database "$output" data.kv
+	# After DB everything is data.
+	run -0 bash ask.sh kevo-put data.kv --if-p
+	equal data "$output" ''
+}
