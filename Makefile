@@ -371,10 +371,12 @@ lint-cppcheck:
 	    --enable=warning,portability --suppress=va_end_missing \
 	    -D_GNU_SOURCE -UXXH_INLINE_ALL -Ilib -Ibin lib bin
 
-# In bats, run sets variables, load uses them, and each test is a subshell.
+# In bats, run sets variables, load uses them, each test is a subshell, and a
+# directory holds what the test itself put there.
 lint-sh:
 	$(Q)shellcheck $(lint_sh)
-	$(Q)shellcheck -S warning -e SC2030,SC2031,SC2034,SC2154 $(lint_bats)
+	$(Q)shellcheck -S warning \
+	    -e SC2010,SC2030,SC2031,SC2034,SC2120,SC2154 $(lint_bats)
 
 lint-man:
 	$(Q)$(if $(pages),mandoc -Tlint -Wwarning $(pages))

@@ -1,6 +1,7 @@
 /*
  * kevo-get: the value of one key, or the records of many.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
@@ -236,13 +237,18 @@ end(struct get *g)
 static int
 get_operands(struct get *g, const char *name, char **keys)
 {
-	size_t klen;
+	size_t *klen, i, n;
 
+	for (n = 0; keys[n] != NULL; n++)
+		;
+	if ((klen = calloc(n, sizeof(*klen))) == NULL)
+		cli_die(EX_IOERR_, "out of memory");
+	for (i = 0; i < n; i++)
+		klen[i] = cli_key(keys[i], g->escaped);
 	begin(g, name);
-	for (; *keys != NULL; keys++) {
-		klen = cli_key(*keys, g->escaped);
-		write_record(g, *keys, klen);
-	}
+	for (i = 0; i < n; i++)
+		write_record(g, keys[i], klen[i]);
+	free(klen);
 	return end(g);
 }
 

@@ -196,6 +196,10 @@ run_in(const char *dir, void *arg)
 	    (int)sizeof(path))
 		return 0;
 	execv(path, argv);
+	/* There, but what it names as its interpreter is not. */
+	if (errno == ENOENT && stat(path, &st) == 0)
+		cli_die(EXIT_CANNOT_RUN, "%s: its interpreter is missing",
+		    path);
 	if (errno == ENOENT || errno == ENOTDIR)
 		return 0;
 	/* PATH may hold directories that are not for us. */

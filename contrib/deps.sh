@@ -22,6 +22,7 @@ check	needed	bats	command:bats
 check	needed	procps	command:ps
 check	needed	strace	command:strace
 check	wanted	db5.3-util	command:db5.3_load
+check	wanted	fish	command:fish
 check	wanted	jq	command:jq
 check	wanted	lmdb-utils	command:mdb_load
 check	wanted	mandoc	command:mandoc
@@ -30,6 +31,7 @@ check	wanted	redis-server	command:redis-server
 check	wanted	redis-tools	command:redis-cli
 check	wanted	sqlite3	command:sqlite3
 check	wanted	tinycdb	command:cdb
+check	wanted	zsh	command:zsh
 model	needed	spin	command:spin
 lint	needed	clang	command:clang
 lint	needed	cppcheck	command:cppcheck

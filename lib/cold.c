@@ -84,7 +84,8 @@ kv_cold_close(struct kevo *db)
 
 	if (c == NULL)
 		return;
-	close(c->ctl_fd);
+	if (c->ctl_fd >= 0)
+		close(c->ctl_fd);
 	if (c->value != c->small)
 		free(c->value);
 	free(c);
@@ -95,6 +96,24 @@ uint32_t
 kv_cold_sync(const struct kevo *db)
 {
 	return db->cold->ctl.sync;
+}
+
+int
+kv_cold_end(struct kevo *db)
+{
+	struct kv_cold *c = db->cold;
+	void *p;
+	int rc = KV_RETRY;
+
+	if (kv_control_linked(&db->env, c->ctl_fd) && kv_map(&db->env,
+	    c->ctl_fd, "control", KV_CONTROL_LEN, 0, &p) == 0) {
+		db->ctl = p;
+		db->ctl_fd = c->ctl_fd;
+		c->ctl_fd = -1;
+		rc = 0;
+	}
+	kv_cold_close(db);
+	return rc;
 }
 
 /*

@@ -223,11 +223,11 @@ make_room(struct kevo *db, uint64_t total, uint64_t nops, struct kv_seg **out)
 	if ((rc = kv_active_seg(db, &s)) != 0)
 		return rc;
 	if (kv_tail(c)->off + total + KV_SEAL_LEN > s->log_len ||
-	    (rc = kv_index_grow(&db->env, s, nops)) == KV_RETRY) {
+	    (rc = kv_index_grow(db, s, nops)) == KV_RETRY) {
 		if ((rc = kv_rotate(db, total, nops)) != 0 ||
 		    (rc = kv_active_seg(db, &s)) != 0)
 			return rc;
-		rc = kv_index_grow(&db->env, s, nops);
+		rc = kv_index_grow(db, s, nops);
 		if (rc == KV_RETRY)
 			rc = kv_fail(&db->env, KEVO_ELIMIT, "commit too large "
 			    "for its index; commit in parts");

@@ -153,6 +153,10 @@ void kv_cold_close(struct kevo *db);
 /* The database's default durability. */
 uint32_t kv_cold_sync(const struct kevo *db);
 
+/* End being cold: hand over control, mapped, as db->ctl.  0, or KV_RETRY if
+ * it has to be looked for anew. */
+int kv_cold_end(struct kevo *db);
+
 /* As kv_lookup() of now; the record is valid until the next call.
  * KV_RETRY: attach, and look there. */
 int kv_cold_lookup(struct kevo *db, const void *key, size_t klen,
@@ -205,7 +209,7 @@ int kv_index_create(struct kv_env *env, const struct kv_dir *dir,
     uint64_t need);
 
 /* Give an index room for nops more operations. */
-int kv_index_grow(struct kv_env *env, struct kv_seg *s, uint64_t nops);
+int kv_index_grow(struct kevo *db, struct kv_seg *s, uint64_t nops);
 
 /* ---- commit.c ---------------------------------------------------------- */
 

@@ -96,6 +96,17 @@ umask_now(const struct kv_dir *dir)
 }
 
 int
+kv_ident_check(struct kv_env *env, const char *const *settings)
+{
+	struct kv_ident any;
+	int rc = 0;
+
+	for (; rc == 0 && settings != NULL && *settings != NULL; settings++)
+		rc = apply_setting(env, &any, *settings);
+	return rc;
+}
+
+int
 kv_ident_new(struct kv_env *env, const struct kv_dir *dir,
     const char *const *settings, struct kv_ident *id)
 {

@@ -25,6 +25,9 @@ struct kv_ident {
 	enum kevo_sync sync;
 };
 
+/* 0, or KEVO_ECONFIG naming the setting that is unknown or out of range. */
+int kv_ident_check(struct kv_env *env, const char *const *settings);
+
 /* A new identity with settings ("name=value"..., NULL-ended, may be NULL).
  * Returns 0, KEVO_ECONFIG or KEVO_EIO. */
 int kv_ident_new(struct kv_env *env, const struct kv_dir *dir,

@@ -96,18 +96,20 @@ kv_index_create(struct kv_env *env, const struct kv_dir *dir, uint32_t mode,
 }
 
 int
-kv_index_grow(struct kv_env *env, struct kv_seg *s, uint64_t nops)
+kv_index_grow(struct kevo *db, struct kv_seg *s, uint64_t nops)
 {
 	struct kv_index_head *h = s->arena;
 	uint64_t size = atomic_load_explicit(&h->size, memory_order_relaxed);
 	uint64_t end = atomic_load_explicit(&h->end, memory_order_relaxed);
 	uint64_t need = kv_index_need(&s->ix, nops);
 	uint64_t step = INDEX_STEP, want;
+	char name[KV_INDEX_NAME_LEN];
 	int rc;
 
 	if (end > size || need > KV_INDEX_ARENA_MAX)
-		return kv_fail(env, KEVO_ECORRUPT, "index of segment %llu is "
-		    "damaged", (unsigned long long)s->counter);
+		return kv_fail(&db->env, KEVO_ECORRUPT, "%s: index of segment "
+		    "%llu is damaged", db->path,
+		    (unsigned long long)s->counter);
 	if (end + need <= size)
 		return 0;
 	if (size / 4 > step)
@@ -120,8 +122,9 @@ kv_index_grow(struct kv_env *env, struct kv_seg *s, uint64_t nops)
 	if (end + need > want)
 		return KV_RETRY;	/* the next segment has a fresh one */
 	if (s->idx_fd >= 0) {
-		rc = kv_reserve(env, s->idx_fd, "shared index", size,
-		    want - size);
+		kv_index_name(name, h->generation, s->counter);
+		rc = kv_reserve(&db->env, s->idx_fd, kv_path(&db->dir, name),
+		    size, want - size);
 		if (rc != 0)
 			return rc;
 	}

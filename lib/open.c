@@ -309,8 +309,10 @@ kv_warm_up(struct kevo *db)
 {
 	if (db->cold == NULL)
 		return 0;
-	kv_cold_close(db);
-	return kv_attach(db, kv_deadline(db));
+	if (kv_cold_end(db) != 0 || !may_use(db, db->ctl))
+		return kv_attach(db, kv_deadline(db));
+	db->tick = kv_tick();
+	return kv_view_extend(db);
 }
 
 int
@@ -439,6 +441,8 @@ kevo_open(const char *path, unsigned flags, const struct kevo_options *opt,
 	if ((flags & KEVO_RDONLY) && (flags & KEVO_CREATE))
 		return kv_fail(&db->env, KEVO_EINVAL, "%s: a reader cannot "
 		    "create a database", path);
+	if ((rc = kv_ident_check(&db->env, opt->settings)) != 0)
+		return rc;
 	if ((db->path = strdup(path)) == NULL)
 		return kv_fail(&db->env, KEVO_ENOMEM, "out of memory");
 	db->dir.path = db->path;

@@ -200,7 +200,7 @@ index_record(struct build *b, struct kv_seg *s, const struct kv_walk *w)
 	struct kv_op op;
 	int rc;
 
-	if ((rc = kv_index_grow(&b->db->env, s, count)) != 0)
+	if ((rc = kv_index_grow(b->db, s, count)) != 0)
 		return rc == KV_RETRY ? kv_fail(&b->db->env, KEVO_ECORRUPT,
 		    "index of segment %llu does not fit its address space",
 		    (unsigned long long)s->counter) : rc;

@@ -53,7 +53,7 @@ roll_forward(struct kevo *db, struct kv_seg *s, uint64_t off, uint64_t len)
 	uint64_t seq = get_le64(rec + 8);
 	int rc;
 
-	rc = kv_index_grow(&db->env, s, get_le32(rec + KV_FRAME_LEN));
+	rc = kv_index_grow(db, s, get_le32(rec + KV_FRAME_LEN));
 	if (rc == KV_RETRY)
 		rc = kv_fail(&db->env, KEVO_ECORRUPT, "%s: index of segment "
 		    "%llu is full", db->path, (unsigned long long)s->counter);
