@@ -102,7 +102,7 @@ format_reader_new(const struct format *f, struct cli_in *in)
 		cli_die(cli_status(KEVO_ENOMEM), "out of memory");
 	r->f = f;
 	r->in = in;
-	r->ops = table[f->kind];
+	r->ops = f->guarded ? &format_ops_lines : table[f->kind];
 	return r;
 }
 

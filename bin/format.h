@@ -38,9 +38,15 @@ struct format {
 	uint64_t total_records, total_bytes;	/* lmdb: of what will come */
 	const char *table;	/* --table, sql; NULL: kv */
 	int terminal;		/* escape what may disturb a terminal */
+	int guarded;		/* ops and text (reading): lines of changes and
+				 * of the checks of kevo-txn -i */
 };
 
-enum format_op { FORMAT_PUT, FORMAT_DELETE };
+/* The checks come only when f->guarded asks for them. */
+enum format_op {
+	FORMAT_PUT, FORMAT_DELETE, FORMAT_CHECK_VALUE, FORMAT_CHECK_VERSION,
+	FORMAT_CHECK_ABSENT, FORMAT_CHECK_PRESENT
+};
 
 /* A record read; pointers are valid until the next format_read(). */
 struct format_record {
@@ -50,6 +56,7 @@ struct format_record {
 	const void *value;
 	size_t vlen;
 	uint64_t expires_ns;	/* 0: none given */
+	uint64_t version;	/* of FORMAT_CHECK_VERSION only */
 	uint64_t line;		/* where it began, for messages; in nul, cdb
 				 * and resp the number of the record */
 };

@@ -7,6 +7,7 @@
  * escapes is not touched again.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "escape.h"
 #include "format_internal.h"
@@ -222,15 +223,58 @@ format_tab_read(struct format_reader *r, struct format_record *rec)
 
 /* ---- ops --------------------------------------------------------------- */
 
-static int
-is_word(const uint8_t *p, size_t len, const char *word)
+struct word {
+	const char *text;
+	enum format_op op;
+	enum { ALONE, WITH_VALUE, WITH_VERSION } what;	/* behind the key */
+};
+
+static const struct word words[] = {
+	{ "put", FORMAT_PUT, WITH_VALUE },
+	{ "delete", FORMAT_DELETE, ALONE },
+	{ "check-value", FORMAT_CHECK_VALUE, WITH_VALUE },
+	{ "check-version", FORMAT_CHECK_VERSION, WITH_VERSION },
+	{ "check-absent", FORMAT_CHECK_ABSENT, ALONE },
+	{ "check-present", FORMAT_CHECK_PRESENT, ALONE }
+};
+
+enum { CHANGES = 2 };		/* the words before the checks */
+
+static const struct word *
+find_word(struct format_reader *r, const uint8_t *p, size_t len)
 {
-	return len == strlen(word) && memcmp(p, word, len) == 0;
+	size_t i, n = r->f->guarded ? sizeof(words) / sizeof(*words) : CHANGES;
+
+	for (i = 0; i < n; i++)
+		if (len == strlen(words[i].text) &&
+		    memcmp(p, words[i].text, len) == 0)
+			return &words[i];
+	format_bad(r, NULL, "unknown operation %s: %s", format_show_key(p, len),
+	    r->f->guarded ? "put, delete, check-value, check-version, "
+	    "check-absent or check-present" : "put or delete");
+}
+
+/* A version is what the rest of the line says in decimal digits. */
+static uint64_t
+read_version(struct format_reader *r, const uint8_t *p, size_t len)
+{
+	uint64_t n = 0;
+	size_t i;
+
+	for (i = 0; i < len && p[i] >= '0' && p[i] <= '9'; i++)
+		if (__builtin_mul_overflow(n, (uint64_t)10, &n) ||
+		    __builtin_add_overflow(n, (uint64_t)(p[i] - '0'), &n))
+			break;
+	if (len == 0 || i < len)
+		format_bad(r, NULL, "%s is not a version",
+		    format_show_key(p, len));
+	return n;
 }
 
 int
 format_ops_read(struct format_reader *r, struct format_record *rec)
 {
+	const struct word *w;
 	struct line l;
 	uint8_t *p;
 	size_t key, tab;
@@ -238,31 +282,34 @@ format_ops_read(struct format_reader *r, struct format_record *rec)
 	if ((p = take_line(r, &l, '\n')) == NULL)
 		return 0;
 	key = l.tab == FORMAT_NONE ? l.len : l.tab;
-	if (is_word(p, key, "put"))
-		rec->op = FORMAT_PUT;
-	else if (is_word(p, key, "delete"))
-		rec->op = FORMAT_DELETE;
-	else
-		format_bad(r, NULL, "unknown operation %s: put or delete",
-		    format_show_key(p, key));
+	w = find_word(r, p, key);
 	if (l.tab == FORMAT_NONE)
 		format_bad(r, NULL, "no TAB after the operation");
 	tab = scan1(p, ++key, l.len, '\t');
+	rec->op = w->op;
 	rec->line = r->line;
 	rec->expires_ns = 0;
+	rec->version = 0;
 	rec->key = p + key;
 	rec->klen = decode(r, p + key, tab - key, "key");
 	format_check_key(r, rec->klen);
 	rec->value = p + l.len;
 	rec->vlen = 0;
-	if (rec->op == FORMAT_DELETE) {
+	if (w->what == ALONE) {
 		if (tab < l.len)
-			format_bad(r, NULL, "TAB after the key of a delete");
+			format_bad(r, NULL, "TAB after the key of %s",
+			    w->op == FORMAT_DELETE ? "a delete" : w->text);
 		return 1;
 	}
 	if (tab == l.len)
-		format_bad(r, NULL, "no TAB between key and value");
-	rec->value = p + ++tab;
+		format_bad(r, NULL, "no TAB between key and %s",
+		    w->what == WITH_VALUE ? "value" : "version");
+	tab++;
+	if (w->what == WITH_VERSION) {
+		rec->version = read_version(r, p + tab, l.len - tab);
+		return 1;
+	}
+	rec->value = p + tab;
 	rec->vlen = decode(r, p + tab, l.len - tab, "value");
 	format_check_value(r, rec->vlen);
 	return 1;

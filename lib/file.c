@@ -201,6 +201,21 @@ kv_sync_dir(struct kv_env *env, const struct kv_dir *dir, const char *name)
 	return rc;
 }
 
+uint64_t
+kv_data_end(int fd, uint64_t size)
+{
+	off_t at = 0, hole = 0;
+
+	while ((uint64_t)at < size && (at = lseek(fd, at, SEEK_DATA)) >= 0) {
+		if ((hole = lseek(fd, at, SEEK_HOLE)) < 0)
+			return size;
+		at = hole;
+	}
+	if (at < 0 && errno != ENXIO)
+		return size;
+	return (uint64_t)hole < size ? (uint64_t)hole : size;
+}
+
 /*
  * statx(2) as the kernel has it: one call gives size, identity, birth time
  * and links, and not every C library declares it.

@@ -69,6 +69,13 @@ int kv_datasync(int fd);
 int kv_sync_dir(struct kv_env *env, const struct kv_dir *dir,
     const char *name);
 
+/*
+ * Where the last byte ends that was ever written to a file of size bytes:
+ * what follows is a hole.  Holes are not looked at, because some file systems
+ * fill them in when they are mapped and read.
+ */
+uint64_t kv_data_end(int fd, uint64_t size);
+
 struct kv_file_id {
 	uint64_t dev, ino, birth_ns;
 };

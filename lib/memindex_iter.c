@@ -24,7 +24,7 @@
 #include "memindex_node.h"
 #include "record.h"
 
-#define QUEUE		16	/* a power of two */
+#define QUEUE		32	/* a power of two */
 #define STACK_ROOM	24
 
 /* Where the scout is in one inner node. */
@@ -270,8 +270,12 @@ look_ahead(struct kv_index_iter *it, struct kv_arena *v)
 			s->scouting = rc;
 	}
 	for (; s->asked < (s->count + 1) / 2; s->asked++)
-		if ((leaf = kv_leaf_at(v, *queued(s, s->asked))) != NULL)
+		if ((leaf = kv_leaf_at(v, *queued(s, s->asked))) != NULL) {
+			/* A small record is two or three lines long. */
 			__builtin_prefetch(v->log + leaf->off);
+			__builtin_prefetch(v->log + leaf->off + 64);
+			__builtin_prefetch(v->log + leaf->off + 128);
+		}
 }
 
 /*

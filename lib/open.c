@@ -264,6 +264,10 @@ static int
 open_lock(struct kevo *db)
 {
 	db->lock_fd = kv_openat(db->dir.fd, "LOCK", O_RDWR, 0);
+	if (db->lock_fd < 0 && errno == ENOENT)
+		return kv_fail(&db->env, KEVO_EIO, "%s: missing; if no process "
+		    "has the database open, create it as an empty file",
+		    kv_path(&db->dir, "LOCK"));
 	if (db->lock_fd < 0)
 		return kv_fail_errno(&db->env, kv_path(&db->dir, "LOCK"),
 		    "open");
@@ -299,7 +303,8 @@ build(struct kevo *db, int64_t deadline_ms)
 	if (rc == 0)
 		rc = kv_rebuild(db, &ident, deadline_ms);
 	drop_lock(db);
-	if (rc == KEVO_EPERM || rc == KEVO_EBUSY)
+	/* Not allowed, no room, no time: then for itself. */
+	if (rc == KEVO_EPERM || rc == KEVO_EBUSY || rc == KEVO_EIO)
 		rc = kv_build_private(db, &ident);
 	return rc;
 }

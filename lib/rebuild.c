@@ -38,6 +38,7 @@ struct build {
 	struct kv_tail tail;
 	int sealed;		/* the last segment is */
 	uint64_t next_seq, chain;	/* what the next segment begins with */
+	uint64_t data_end;	/* of the segment in hand: then a hole */
 	struct kv_view *view;	/* private: the segments */
 };
 
@@ -131,7 +132,8 @@ open_log(struct build *b, struct kv_seg *s, int *torn_header)
 		return rc;
 	if (s->log_len > KV_SEGMENT_MAX)
 		return segment_damaged(b, s->counter, 0, "impossible length");
-	if (s->log_len < KV_SEGMENT_HEAD) {
+	b->data_end = kv_data_end(s->fd, s->log_len);
+	if (b->data_end < KV_SEGMENT_HEAD) {
 		*torn_header = 1;
 		return 0;
 	}
@@ -278,7 +280,7 @@ scan_segment(struct build *b, struct kv_seg *s)
 	struct kv_walk w;
 	int rc;
 
-	kv_walk_start(&w, s->log, s->log_len, &s->head);
+	kv_walk_start(&w, s->log, b->data_end, &s->head);
 	while ((r = kv_walk_next(&w)) == KV_WALK_RECORD)
 		if ((rc = index_record(b, s, &w)) != 0)
 			return rc;
@@ -286,7 +288,8 @@ scan_segment(struct build *b, struct kv_seg *s)
 		return segment_damaged(b, s->counter, w.off,
 		    "neither a record nor the seal that must be here");
 	if (r == KV_WALK_BAD) {
-		if (kv_claims_durable(s->log, s->log_len, w.off, w.seq + 1))
+		if (kv_claims_durable(s->log, b->data_end, s->log_len, w.off,
+		    w.seq + 1))
 			return segment_damaged(b, s->counter, w.off, "the "
 			    "record here does not verify, and later ones say "
 			    "that it was on disk");
@@ -321,8 +324,8 @@ drop_unborn(struct build *b, struct kv_seg *s)
 	char name[KV_SEGMENT_NAME_LEN];
 
 	if (s->counter != b->last || s->counter == 1 || !b->sealed ||
-	    (s->log_len > KV_SEGMENT_HEAD && !kv_all_zero(s->log +
-	    KV_SEGMENT_HEAD, s->log_len - KV_SEGMENT_HEAD)))
+	    (b->data_end > KV_SEGMENT_HEAD && !kv_all_zero(s->log +
+	    KV_SEGMENT_HEAD, b->data_end - KV_SEGMENT_HEAD)))
 		return segment_damaged(b, s->counter, 0,
 		    "bad segment header");
 	b->last--;

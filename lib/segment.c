@@ -217,12 +217,12 @@ is_cut_to_its_seal(const uint8_t *log, uint64_t len)
 }
 
 int
-kv_claims_durable(const uint8_t *log, uint64_t len, uint64_t off,
-    uint64_t seq)
+kv_claims_durable(const uint8_t *log, uint64_t len, uint64_t file_len,
+    uint64_t off, uint64_t seq)
 {
 	struct kv_frame f;
 
-	if (is_cut_to_its_seal(log, len))
+	if (len == file_len && is_cut_to_its_seal(log, len))
 		return 1;
 	for (; off <= len && len - off >= KV_FRAME_LEN; off += 8) {
 		if (get_le64(log + off) == 0 && get_le64(log + off + 32) == 0)

@@ -1,0 +1,324 @@
+/*
+ * kevo-txn: checks and changes from standard input, all or nothing.
+ *
+ * The input is read to its end before the write lock is asked for: however
+ * slowly it comes, nobody waits for it, and a malformed line is found while
+ * nothing has been done, not even a database created.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+#include "format.h"
+#include "options.h"
+#include "recbuf.h"
+
+static const struct cli_opt opts[] = {
+	ROW_STDIN("checks and changes come from standard input"),
+	{ 'n', 'n', "dry-run", CLI_NONE, NULL,
+	    "do the checks and write nothing" },
+	ROW_QUIET,
+	ROW_VERBOSE,
+	ROW_NO_CREATE,
+	ROW_FORMAT("format of the lines: ops or text (ops)"),
+	ROW_WAIT,
+	ROW_SYNC,
+	ROW_END
+};
+
+static const struct cli_tool tool = {
+	"kevo-txn",
+	"Do all changes of the input or none, and none if a check fails",
+	"-i [-nqvC] [-f ops|text] [-w S] [--sync=M] DB",
+	opts,
+	"  printf '%s\\t%s\\t%s\\n' check-value acct/a 100 \\\n"
+	"      put acct/a 70  put acct/b 30 | kevo-txn -i bank.kv\n"
+	"  kevo-txn -i -n bank.kv < changes.ops\n"
+};
+
+struct txn {
+	struct cli_open_opts open;
+	struct format format;
+	int from_stdin, dry_run;
+	struct cli_in in;
+	struct recbuf checks, writes;
+	uint64_t bytes;		/* of what would be written, in one record */
+};
+
+static void
+parse(struct txn *x, struct cli_args *a)
+{
+	int id;
+
+	x->open.flags = KEVO_CREATE;
+	x->format.kind = FORMAT_OPS;
+	x->format.guarded = 1;
+	while ((id = cli_next(a)) != 0)
+		if (id == 'i')
+			x->from_stdin = 1;
+		else if (id == 'n')
+			x->dry_run = 1;
+		else if (!opt_format(&x->format, a, id,
+		    1u << FORMAT_OPS | 1u << FORMAT_TEXT))
+			cli_common(&x->open, a, id);
+	if (a->i == a->argc)
+		cli_usage("no database given");
+	if (!x->from_stdin)
+		cli_usage("give -i: checks and changes are taken from "
+		    "standard input");
+	cli_operands(a, 1, 1);
+}
+
+/* ---- the input --------------------------------------------------------- */
+
+/* What an operation takes in a commit's record besides key and value. */
+enum { OP_HEAD = 8 };
+
+static void
+take(struct txn *x, const struct format_record *rec)
+{
+	struct recbuf *b = rec->op == FORMAT_PUT || rec->op == FORMAT_DELETE ?
+	    &x->writes : &x->checks;
+
+	x->bytes += OP_HEAD + rec->klen + rec->vlen;
+	if (x->bytes > KEVO_COMMIT_MAX || b->count >= KEVO_COMMIT_OPS)
+		cli_die(EX_DATAERR_, "%s:%" PRIu64 ": a transaction is at "
+		    "most %u bytes and %u operations", x->in.name, rec->line,
+		    KEVO_COMMIT_MAX, KEVO_COMMIT_OPS);
+	recbuf_add(b, rec, rec->version);
+}
+
+static void
+read_all(struct txn *x)
+{
+	struct format_reader *r;
+	struct format_record rec;
+	uint64_t n = 0;
+
+	cli_in_open(&x->in, NULL);
+	r = format_reader_new(&x->format, &x->in);
+	while (format_read(r, &rec)) {
+		take(x, &rec);
+		cli_progress("read", ++n, x->in.taken, x->in.size);
+		if (cli_stopped())
+			cli_die_by_signal();
+	}
+	format_reader_free(r);
+	cli_in_close(&x->in);
+	cli_progress_end();
+}
+
+/* ---- under the write lock ---------------------------------------------- */
+
+static void
+condition(struct kevo_cond *c, const struct format_record *rec,
+    uint64_t version)
+{
+	memset(c, 0, sizeof(*c));
+	switch (rec->op) {
+	case FORMAT_CHECK_VALUE:
+		c->kind = KEVO_IF_VALUE;
+		c->value = rec->value;
+		c->vlen = rec->vlen;
+		break;
+	case FORMAT_CHECK_VERSION:
+		c->kind = KEVO_IF_VERSION;
+		c->version = version;
+		break;
+	case FORMAT_CHECK_ABSENT:
+		c->kind = KEVO_IF_ABSENT;
+		break;
+	case FORMAT_CHECK_PRESENT:
+		c->kind = KEVO_IF_PRESENT;
+		break;
+	case FORMAT_PUT:
+	case FORMAT_DELETE:
+		break;
+	}
+}
+
+static const char *
+why_false(const struct kevo_cond *c)
+{
+	switch (c->kind) {
+	case KEVO_IF_VALUE:
+		return "its value is not that one";
+	case KEVO_IF_VERSION:
+		return "its version is not that one";
+	case KEVO_IF_ABSENT:
+		return "it is there";
+	case KEVO_IF_PRESENT:
+	case KEVO_IF_ANY:
+		break;
+	}
+	return "it is absent";
+}
+
+/* Whether a condition holds; in a dry run, for what a reader sees. */
+typedef int holds_fn(void *arg, const struct format_record *rec,
+    const struct kevo_cond *c);
+
+/* 0, KEVO_FALSE having said which, or an error. */
+static int
+check_all(struct txn *x, holds_fn *holds, void *arg)
+{
+	struct format_record rec;
+	struct kevo_cond c;
+	uint64_t version;
+	size_t pos = 0;
+	int rc;
+
+	while (recbuf_next(&x->checks, &pos, &rec, &version)) {
+		condition(&c, &rec, version);
+		if ((rc = holds(arg, &rec, &c)) == KEVO_FALSE)
+			cli_note("%s:%" PRIu64 ": check of %s failed: %s",
+			    x->in.name, rec.line, format_show_key(rec.key,
+			    rec.klen), why_false(&c));
+		if (rc != 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int
+holds_in_txn(void *arg, const struct format_record *rec,
+    const struct kevo_cond *c)
+{
+	return kevo_txn_check(arg, rec->key, rec->klen, c);
+}
+
+static int
+write_all(struct txn *x, struct kevo_txn *t)
+{
+	struct format_record rec;
+	uint64_t version;
+	size_t pos = 0;
+	int rc = 0;
+
+	while (rc == 0 && recbuf_next(&x->writes, &pos, &rec, &version)) {
+		rc = rec.op == FORMAT_DELETE ?
+		    kevo_txn_delete(t, rec.key, rec.klen) :
+		    kevo_txn_put(t, rec.key, rec.klen, rec.value, rec.vlen, 0);
+		if (cli_stopped()) {
+			kevo_txn_abort(t);
+			cli_die_by_signal();
+		}
+	}
+	return rc;
+}
+
+static void
+end_failed(struct kevo *db, struct kevo_txn *t, int rc)
+{
+	char why[1024];
+
+	snprintf(why, sizeof(why), "%s", kevo_errmsg(db));
+	kevo_txn_abort(t);
+	cli_die(cli_status(rc), "%s", *why ? why : kevo_strerror(rc));
+}
+
+static int
+run(struct txn *x, const char *name)
+{
+	struct kevo *db = cli_open(name, &x->open);
+	struct kevo_txn *t;
+	int rc;
+
+	if ((rc = kevo_txn_begin(db, &t)) != 0)
+		cli_fail(db, rc);
+	if ((rc = check_all(x, holds_in_txn, t)) == 0)
+		rc = write_all(x, t);
+	if (rc < 0)
+		end_failed(db, t, rc);
+	if (rc == KEVO_FALSE) {
+		/* That a check failed must be as durable as its reason. */
+		if ((rc = kevo_txn_abort(t)) != 0)
+			cli_fail(db, rc);
+		return cli_close(db, EXIT_NO);
+	}
+	if ((rc = kevo_txn_commit(t, KEVO_SYNC_DEFAULT, NULL)) != 0)
+		cli_fail(db, rc);
+	if (cli_verbose)
+		cli_note("%zu checks, %zu changes", x->checks.count,
+		    x->writes.count);
+	return cli_close(db, 0);
+}
+
+/* ---- dry run ----------------------------------------------------------- */
+
+/* db NULL: there is no database yet, and every key is absent. */
+struct view {
+	struct kevo *db;
+	struct kevo_snapshot *snap;
+};
+
+static int
+holds_in_view(void *arg, const struct format_record *rec,
+    const struct kevo_cond *c)
+{
+	struct view *v = arg;
+	struct kevo_record old;
+	int rc = KEVO_NOTFOUND, holds = 0;
+
+	if (v->db != NULL)
+		rc = kevo_peek(v->db, v->snap, rec->key, rec->klen, &old);
+	if (rc < 0)
+		return rc;
+	if (c->kind == KEVO_IF_ABSENT)
+		holds = rc != 0;
+	else if (rc != 0)
+		holds = c->kind == KEVO_IF_VERSION && c->version == 0;
+	else if (c->kind == KEVO_IF_PRESENT)
+		holds = 1;
+	else if (c->kind == KEVO_IF_VERSION)
+		holds = old.version == c->version;
+	else
+		holds = old.vlen == c->vlen && (c->vlen == 0 ||
+		    memcmp(old.value, c->value, c->vlen) == 0);
+	return holds ? 0 : KEVO_FALSE;
+}
+
+static int
+dry_run(struct txn *x, const char *name)
+{
+	struct view v = { NULL, NULL };
+	struct kevo *db = NULL;
+	int rc;
+
+	rc = kevo_open(cli_db_path(name), KEVO_RDONLY, NULL, &db);
+	if (rc == 0 && (rc = kevo_snapshot_new(db, &v.snap)) == 0)
+		v.db = db;
+	else if (rc != KEVO_ENODB || !(x->open.flags & KEVO_CREATE))
+		cli_fail(db, rc);
+	if ((rc = check_all(x, holds_in_view, &v)) < 0)
+		cli_fail(db, rc);
+	kevo_snapshot_free(v.snap);
+	if (rc == 0)
+		cli_note("%zu checks hold; %zu changes would be made",
+		    x->checks.count, x->writes.count);
+	if (kevo_close(db) != 0)
+		cli_die(EX_IOERR_, "closing the database failed");
+	return cli_close(NULL, rc == KEVO_FALSE ? EXIT_NO : 0);
+}
+
+int
+main(int argc, char *argv[])
+{
+	struct txn x;
+	struct cli_args a;
+	const char *name;
+	int status;
+
+	memset(&x, 0, sizeof(x));
+	cli_start(&a, &tool, argc, argv);
+	parse(&x, &a);
+	name = a.argv[a.i];
+	cli_db_path(name);
+	cli_signals();
+	read_all(&x);
+	status = x.dry_run ? dry_run(&x, name) : run(&x, name);
+	recbuf_release(&x.checks);
+	recbuf_release(&x.writes);
+	return status;
+}
