@@ -117,17 +117,19 @@ kv_cold_end(struct kevo *db)
 }
 
 /*
- * What is visible, and then which segment is active: the order that makes
- * the two a snapshot.  A single read would not promise it.
+ * What is visible (and whether this control is still in use), and then which
+ * segment is active: the order that makes the two a snapshot.  A single read
+ * would not promise it.
  */
 static int
 look_again(struct kv_cold *c)
 {
-	size_t visible = offsetof(struct kv_control, visible);
+	size_t retired = offsetof(struct kv_control, retired);
 	size_t first = offsetof(struct kv_control, first);
 	size_t end = first + 2 * sizeof(uint64_t);
 
-	if (read_at(c->ctl_fd, &c->ctl.visible, sizeof(uint64_t), visible) != 0)
+	if (read_at(c->ctl_fd, (uint8_t *)&c->ctl + retired, first - retired,
+	    retired) != 0)
 		return -1;
 	return read_at(c->ctl_fd, (uint8_t *)&c->ctl + first, end - first,
 	    first);
@@ -243,9 +245,9 @@ kv_cold_lookup(struct kevo *db, const void *key, size_t klen,
 	uint64_t hash;
 	int rc;
 
-	if (c->lookups++ >= COLD_LOOKUPS ||
-	    (c->lookups > 1 && (look_again(c) != 0 ||
-	    !kv_control_linked(&db->env, c->ctl_fd))))
+	if (c->lookups++ >= COLD_LOOKUPS || look_again(c) != 0 ||
+	    c->ctl.retired || (c->lookups > 1 &&
+	    !kv_control_linked(&db->env, c->ctl_fd)))
 		return KV_RETRY;
 	for (uint64_t n = c->ctl.active; n >= c->ctl.first && n > 0; n--) {
 		rc = find_in(db, n, key, klen, &hit, &hash);

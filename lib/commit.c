@@ -75,7 +75,11 @@ kv_active_seg(struct kevo *db, struct kv_seg **out)
 {
 	int rc = kv_view_seg(db, db->view, db->view->last, out);
 
-	return rc == KV_RETRY ? kv_index_missing(db) : rc;
+	if (rc != KV_RETRY)
+		return rc;
+	/* Somebody removed the file; the next attempt builds all anew. */
+	db->broken = db->view->generation;
+	return kv_index_missing(db);
 }
 
 int
@@ -137,6 +141,7 @@ check_place(struct kevo *db)
 int
 kv_writer_lock(struct kevo *db)
 {
+	struct kv_seg *active;
 	int64_t deadline;
 	int rc, tries;
 
@@ -154,8 +159,11 @@ kv_writer_lock(struct kevo *db)
 		kv_holder_set(db->ctl, db->pid, db->program);
 		rc = check_place(db);
 		if (rc == 0 && (rc = kv_view_extend(db)) == 0 &&
+		    (rc = kv_active_seg(db, &active)) == 0 &&
 		    (rc = kv_repair(db)) == 0)
 			return 0;
+		if (db->broken == db->ctl->generation)
+			rc = KV_RETRY;
 		kv_word_unlock(&db->ctl->writer);
 		if (rc != KV_RETRY)
 			return rc;
@@ -224,8 +232,10 @@ make_room(struct kevo *db, uint64_t total, uint64_t nops, struct kv_seg **out)
 		return rc;
 	if (kv_tail(c)->off + total + KV_SEAL_LEN > s->log_len ||
 	    (rc = kv_index_grow(db, s, nops)) == KV_RETRY) {
-		if ((rc = kv_rotate(db, total, nops)) != 0 ||
-		    (rc = kv_active_seg(db, &s)) != 0)
+		rc = kv_rotate(db, total, nops);
+		if (rc == KEVO_EUNKNOWN)
+			rc = KEVO_EIO;	/* earlier commits; not this one */
+		if (rc != 0 || (rc = kv_active_seg(db, &s)) != 0)
 			return rc;
 		rc = kv_index_grow(db, s, nops);
 		if (rc == KV_RETRY)
@@ -240,8 +250,8 @@ make_room(struct kevo *db, uint64_t total, uint64_t nops, struct kv_seg **out)
 
 /* Frame, padding and trailer around the operations of a batch. */
 static uint64_t
-finish_record(struct kevo_batch *b, const struct kv_tail *t, uint64_t synced,
-    uint64_t *time_ns)
+finish_record(struct kevo_batch *b, const struct kv_tail *t, uint64_t nonce,
+    uint64_t synced, uint64_t *time_ns)
 {
 	struct kv_frame f;
 	uint64_t total, now = kv_now_ns();
@@ -253,7 +263,7 @@ finish_record(struct kevo_batch *b, const struct kv_tail *t, uint64_t synced,
 	f.seq = t->seq + 1;
 	f.time_ns = now > t->time_ns ? now : t->time_ns + 1;
 	f.durable = synced;
-	kv_frame_encode(b->buf, &f);
+	kv_frame_encode(b->buf, &f, nonce);
 	total = kv_record_len(f.payload_len);
 	memset(b->buf + b->len, 0, (size_t)(total - KV_TRAILER_LEN - b->len));
 	put_le64(b->buf + total - KV_TRAILER_LEN,
@@ -275,13 +285,13 @@ kv_append(struct kevo *db, struct kevo_batch *b, int full, uint64_t *seq)
 	if ((rc = make_room(db, total, b->count, &s)) != 0)
 		return rc;
 	t = *kv_tail(c);
-	finish_record(b, &t, atomic_load_explicit(&c->synced,
+	finish_record(b, &t, c->nonce, atomic_load_explicit(&c->synced,
 	    memory_order_relaxed), &time_ns);
 	kv_mark_writing(c, KV_WRITING_RECORD, t.off, total);	/* W2_MARK */
 	memcpy(s->log + t.off, b->buf, (size_t)total);		/* W3_APPEND */
-	rc = kv_insert_ops(db, s, t.off, t.seq + 1);		/* W4_INSERT */
-	if (rc != 0)
-		return rc;
+	/* The next owner of WRITER would roll it forward. */
+	if (kv_insert_ops(db, s, t.off, t.seq + 1) != 0)	/* W4_INSERT */
+		return KEVO_EUNKNOWN;
 	t.off += total;						/* W5_TAIL */
 	t.seq++;
 	t.time_ns = time_ns;

@@ -82,10 +82,12 @@ is_in_place(const struct kv_control *c, const struct kv_file_id *id,
 static int
 is_of_this_boot(const struct kv_control *c)
 {
+	static const uint8_t unknown[16];
 	uint8_t boot[16];
 
 	kv_boot_id(boot);
-	return memcmp(boot, c->boot, 16) == 0;
+	return memcmp(boot, c->boot, 16) == 0 &&
+	    memcmp(boot, unknown, 16) != 0;
 }
 
 int
@@ -153,6 +155,20 @@ kv_control_unmap(struct kv_control *c, int fd)
 	kv_unmap(c, KV_CONTROL_LEN);
 	if (fd >= 0)
 		close(fd);
+}
+
+uint64_t
+kv_control_stamp(const struct kv_dir *dir)
+{
+	struct stat st;
+	uint64_t v[3];
+
+	if (fstatat(dir->fd, NAME, &st, 0) != 0)
+		return 0;
+	v[0] = (uint64_t)st.st_ino;
+	v[1] = (uint64_t)st.st_ctim.tv_sec;
+	v[2] = (uint64_t)st.st_ctim.tv_nsec;
+	return kv_hash(v, sizeof(v), 1) | 1;
 }
 
 int

@@ -136,6 +136,9 @@ int kv_control_read(struct kv_env *env, const struct kv_dir *dir,
 
 void kv_control_unmap(struct kv_control *c, int fd);
 
+/* Something that differs when shm/control is another file; 0: missing. */
+uint64_t kv_control_stamp(const struct kv_dir *dir);
+
 /* 1 if shm/control is still the file that was mapped. */
 int kv_control_linked(struct kv_env *env, int fd);
 

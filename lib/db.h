@@ -70,7 +70,9 @@ struct kevo {
 	uint32_t slot;		/* 0: a reader */
 	struct kv_control *ctl;
 	int ctl_fd;		/* -1: ctl is private memory */
-	int private_index;	/* built for this handle alone */
+	int private_index;	/* built for this handle alone, */
+	uint64_t unusable;	/* since control had this stamp */
+	int opened;		/* kevo_open() succeeded */
 	struct kv_view *view;
 	struct kv_cold *cold;	/* a reader that has mapped nothing yet */
 	uint64_t tick;		/* when the files were last looked at */

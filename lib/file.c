@@ -33,7 +33,8 @@ kv_openat(int dirfd, const char *name, int flags, mode_t mode)
 	int fd, high;
 
 	do
-		fd = openat(dirfd, name, flags | O_CLOEXEC, mode);
+		fd = openat(dirfd, name, flags | O_CLOEXEC | O_NONBLOCK,
+		    mode);
 	while (fd < 0 && errno == EINTR);
 	if (fd < 0 || fd > 2)
 		return fd;
@@ -162,6 +163,22 @@ kv_reserve(struct kv_env *env, int fd, const char *name, uint64_t off,
 }
 
 int
+kv_mkdir(struct kv_env *env, const struct kv_dir *dir, const char *name,
+    mode_t mode)
+{
+	struct stat st;
+
+	if (mkdirat(dir->fd, name, 0777) != 0)
+		return errno == EEXIST ? 0 : kv_fail_errno(env,
+		    kv_path(dir, name), "create");
+	if (fstatat(dir->fd, name, &st, 0) != 0 || fchmodat(dir->fd, name,
+	    mode | (st.st_mode & S_ISGID), 0) != 0)
+		return kv_fail_errno(env, kv_path(dir, name),
+		    "set the mode of");
+	return 0;
+}
+
+int
 kv_zero(struct kv_env *env, int fd, const char *name, uint64_t off,
     uint64_t len)
 {
@@ -237,6 +254,7 @@ struct statx_buf {
 	uint64_t spare[14];
 };
 
+#define ST_RDONLY_FLAG		1
 #define STATX_EMPTY_PATH	0x1000
 #define STATX_BASIC_AND_BIRTH	0xfff
 
@@ -303,7 +321,8 @@ kv_fs_supported(int fd, uint64_t *type)
 	struct statfs fs;
 
 	*type = 0;
-	if (fstatfs(fd, &fs) != 0)
+	/* On a medium that nobody writes there is nothing to share. */
+	if (fstatfs(fd, &fs) != 0 || (fs.f_flags & ST_RDONLY_FLAG) != 0)
 		return 1;
 	*type = (uint32_t)fs.f_type;
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)

@@ -32,7 +32,8 @@ const char *kv_path(const struct kv_dir *dir, const char *name);
 
 /*
  * openat() with O_CLOEXEC.  The descriptor is never 0, 1 or 2, so that a
- * program with closed standard streams cannot write into a data file.
+ * program with closed standard streams cannot write into a data file.  It
+ * does not wait if somebody put a FIFO in a file's place.
  * Returns it, or -1 with errno set.
  */
 int kv_openat(int dirfd, const char *name, int flags, mode_t mode);
@@ -55,6 +56,11 @@ int kv_read_small(struct kv_env *env, const struct kv_dir *dir,
  */
 int kv_reserve(struct kv_env *env, int fd, const char *name, uint64_t off,
     uint64_t len);
+
+/* Create a directory below dir, if it is missing, with the permissions of
+ * mode and what it inherits of its group. */
+int kv_mkdir(struct kv_env *env, const struct kv_dir *dir, const char *name,
+    mode_t mode);
 
 /* Overwrite with zeros, or make a hole where the file system can. */
 int kv_write_zeros(struct kv_env *env, int fd, const char *name,

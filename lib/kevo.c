@@ -57,6 +57,12 @@ kevo_setting_names(void)
 	    "sync\0default durability: full, batch or none (full)\0";
 }
 
+enum kevo_sync
+kevo_default_sync(const struct kevo *db)
+{
+	return db->sync;
+}
+
 void
 kevo_free(void *p)
 {
@@ -66,7 +72,7 @@ kevo_free(void *p)
 static int
 usable_cold(struct kevo *db)
 {
-	if (db->ctl == NULL && db->cold == NULL)
+	if (!db->opened)
 		return KEVO_EINVAL;	/* kevo_open() said why */
 	if (kv_forked(db))
 		return kv_fail(&db->env, KEVO_EFORKED, "the handle belongs to "

@@ -146,6 +146,10 @@ const char *kevo_errmsg(const struct kevo *db);
 /* A short name for a status, for programs without a handle. */
 const char *kevo_strerror(int status);
 
+/* The durability of this handle's commits that do not say: its own, or the
+ * database's. */
+enum kevo_sync kevo_default_sync(const struct kevo *db);
+
 /* Names and meanings of settings, "name\0meaning\0...\0\0". */
 const char *kevo_setting_names(void);
 

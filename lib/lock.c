@@ -103,12 +103,10 @@ kv_beside_leave(int fd)
 }
 
 int
-kv_beside_is_free(int fd)
+kv_beside_exclude(int fd)
 {
-	if (byte_lock(fd, F_OFD_SETLK, F_WRLCK, KV_LOCK_BESIDE, 1, NULL) != 0)
-		return 0;
-	kv_beside_leave(fd);
-	return 1;
+	return byte_lock(fd, F_OFD_SETLK, F_WRLCK, KV_LOCK_BESIDE, 1,
+	    NULL) == 0;
 }
 
 uint32_t

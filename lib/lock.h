@@ -44,12 +44,13 @@ int kv_lock_rebuild(int fd, int64_t deadline_ms);
 void kv_unlock_rebuild(int fd);
 
 /*
- * Say that this handle syncs without SYNC, for as long as it does; and ask
- * whether nobody else does.  Return 1 or 0.
+ * Say that this handle syncs without SYNC, until it leaves; or make sure that
+ * nobody does, until it leaves.  Neither waits; both return 1, or 0 if the
+ * other kind is in the way.
  */
 int kv_beside_enter(int fd);
+int kv_beside_exclude(int fd);
 void kv_beside_leave(int fd);
-int kv_beside_is_free(int fd);
 
 /* Take a free slot, near hint.  Returns its number, or 0 if the system
  * refuses (errno). */

@@ -1,7 +1,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -66,26 +65,12 @@ only_our_names(struct kevo *db)
 int
 kv_sync_names(struct kevo *db)
 {
-	struct kv_dir parent = { -1, "", &db->names };
-	char *copy = strdup(db->path);
 	int rc;
 
-	if (copy == NULL)
-		return kv_fail(&db->env, KEVO_ENOMEM, "out of memory");
 	if ((rc = kv_sync_dir(&db->env, &db->dir, "wal")) != 0 ||
-	    (rc = kv_sync_dir(&db->env, &db->dir, ".")) != 0) {
-		free(copy);
+	    (rc = kv_sync_dir(&db->env, &db->dir, ".")) != 0)
 		return rc;
-	}
-	parent.path = dirname(copy);
-	parent.fd = kv_openat(AT_FDCWD, parent.path, O_PATH | O_DIRECTORY, 0);
-	if (parent.fd < 0)
-		rc = kv_fail_errno(&db->env, parent.path, "open");
-	else
-		rc = kv_sync_dir(&db->env, &parent, ".");
-	if (parent.fd >= 0)
-		close(parent.fd);
-	free(copy);
+	rc = kv_sync_dir(&db->env, &db->dir, "..");
 	/* Who may not look into the parent did not create anything there. */
 	return rc == KEVO_EPERM ? 0 : rc;
 }
@@ -121,13 +106,10 @@ create_first_segment(struct kevo *db, const struct kv_ident *ident)
 {
 	struct kv_segment_head h;
 	mode_t dir_mode = ident->mode | ((ident->mode & 0444) >> 2);
+	int rc;
 
-	if (mkdirat(db->dir.fd, "wal", 0777) != 0 && errno != EEXIST)
-		return kv_fail_errno(&db->env, kv_path(&db->dir, "wal"),
-		    "create");
-	if (fchmodat(db->dir.fd, "wal", dir_mode, 0) != 0)
-		return kv_fail_errno(&db->env, kv_path(&db->dir, "wal"),
-		    "set the mode of");
+	if ((rc = kv_mkdir(&db->env, &db->dir, "wal", dir_mode)) != 0)
+		return rc;
 	memset(&h, 0, sizeof(h));
 	memcpy(h.id, ident->id, 16);
 	h.epoch = ident->epoch;
@@ -265,7 +247,7 @@ open_lock(struct kevo *db)
 {
 	db->lock_fd = kv_openat(db->dir.fd, "LOCK", O_RDWR, 0);
 	if (db->lock_fd < 0 && errno == ENOENT)
-		return kv_fail(&db->env, KEVO_EIO, "%s: missing; if no process "
+		return kv_fail(&db->env, KEVO_ECORRUPT, "%s: missing; if no process "
 		    "has the database open, create it as an empty file",
 		    kv_path(&db->dir, "LOCK"));
 	if (db->lock_fd < 0)
@@ -312,8 +294,11 @@ build(struct kevo *db, int64_t deadline_ms)
 int
 kv_warm_up(struct kevo *db)
 {
-	if (db->cold == NULL)
+	if (db->ctl != NULL)
 		return 0;
+	/* The last attempt to attach failed; the reason may be gone. */
+	if (db->cold == NULL)
+		return kv_attach(db, kv_deadline(db));
 	if (kv_cold_end(db) != 0 || !may_use(db, db->ctl))
 		return kv_attach(db, kv_deadline(db));
 	db->tick = kv_tick();
@@ -456,6 +441,7 @@ kevo_open(const char *path, unsigned flags, const struct kevo_options *opt,
 	db->sync = opt->sync != KEVO_SYNC_DEFAULT ? opt->sync :
 	    (enum kevo_sync)(db->cold != NULL ? kv_cold_sync(db) :
 	    db->ctl->sync);
+	db->opened = 1;
 	return 0;
 }
 
@@ -466,8 +452,9 @@ kevo_close(struct kevo *db)
 
 	if (db == NULL)
 		return 0;
-	if (!kv_forked(db) && db->ctl != NULL && db->batch_to != 0)
-		rc = kv_sync_to(db, db->batch_to);
+	if (!kv_forked(db) && db->batch_to != 0)
+		rc = kv_warm_up(db) == 0 ? kv_sync_to(db, db->batch_to) :
+		    KEVO_EUNKNOWN;
 	kv_fork_delist(db);
 	kv_batch_release(&db->one);
 	kv_view_unref(db->view);

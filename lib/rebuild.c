@@ -34,6 +34,7 @@ struct build {
 	int private_index;
 	int read_only;		/* nothing of the log may be mended */
 	int rewrite;		/* the last segment's pages are not trusted */
+	uint64_t durable;	/* sequence that is known to have been synced */
 	uint64_t last;		/* counter */
 	struct kv_tail tail;
 	int sealed;		/* the last segment is */
@@ -287,6 +288,9 @@ scan_segment(struct build *b, struct kv_seg *s)
 	if (!last && r != KV_WALK_SEAL)
 		return segment_damaged(b, s->counter, w.off,
 		    "neither a record nor the seal that must be here");
+	if (last && w.seq < b->durable)
+		return segment_damaged(b, s->counter, w.off,
+		    "a record that was on disk is missing");
 	if (r == KV_WALK_BAD) {
 		if (kv_claims_durable(s->log, b->data_end, s->log_len, w.off,
 		    w.seq + 1))
@@ -452,9 +456,12 @@ install_control(struct build *b, struct kv_control *old)
 	return rc;
 }
 
-/* Index files of other generations: their readers have them mapped. */
+/*
+ * Remove the index files of all generations but one: of failed attempts, and
+ * of those before, whose readers have them mapped.
+ */
 static void
-remove_others(struct build *b)
+remove_others(struct build *b, uint64_t generation)
 {
 	char keep[KV_INDEX_NAME_LEN], path[300];
 	struct dirent *e;
@@ -469,7 +476,7 @@ remove_others(struct build *b)
 		return;
 	}
 	snprintf(keep, sizeof(keep), "%016llx.",
-	    (unsigned long long)b->generation);
+	    (unsigned long long)generation);
 	while ((e = readdir(d)) != NULL) {
 		size_t n = strlen(e->d_name);
 
@@ -490,7 +497,8 @@ remove_others(struct build *b)
 static int
 nobody_uses_old(struct kevo *db, int64_t deadline_ms)
 {
-	int64_t until = kv_mono_ms() + UNREACHABLE_MS;
+	int64_t until = kv_mono_ms() + (db->flags & KEVO_RDONLY ?
+	    UNREACHABLE_MS / 100 : UNREACHABLE_MS);
 	struct timespec nap = { 0, 1000000 };
 	uint32_t other;
 
@@ -546,18 +554,8 @@ unlock_old(struct kv_control *old)
 static int
 make_shm_dir(struct kevo *db, const struct kv_ident *ident)
 {
-	mode_t mode = ident->mode | ((ident->mode & 0444) >> 2);
-
-	if (mkdirat(db->dir.fd, "shm", 0777) != 0) {
-		if (errno == EEXIST)
-			return 0;
-		return kv_fail_errno(&db->env, kv_path(&db->dir, "shm"),
-		    "create");
-	}
-	if (fchmodat(db->dir.fd, "shm", mode, 0) != 0)
-		return kv_fail_errno(&db->env, kv_path(&db->dir, "shm"),
-		    "set the mode of");
-	return 0;
+	return kv_mkdir(&db->env, &db->dir, "shm", ident->mode |
+	    ((ident->mode & 0444) >> 2));
 }
 
 static int
@@ -593,6 +591,7 @@ rebuild_locked(struct kevo *db, const struct kv_ident *ident,
 	if ((rc = lock_old(db, old, deadline_ms)) != 0)
 		goto out;
 	if (old != NULL) {
+		b.durable = old->synced;
 		kv_boot_id(boot);
 		b.rewrite = memcmp(boot, old->boot, 16) == 0 ||
 		    kv_slot_any(db->lock_fd) != 0;
@@ -604,12 +603,13 @@ rebuild_locked(struct kevo *db, const struct kv_ident *ident,
 		rc = kv_fail_errno(&db->env, "random numbers", "get");
 		goto unlock;
 	}
+	remove_others(&b, old != NULL ? old->generation : 0);
 	if ((rc = build_segments(&b)) == 0)
 		rc = install_control(&b, old);
+	remove_others(&b, rc == 0 ? b.generation : old != NULL ?
+	    old->generation : 0);
 unlock:
 	unlock_old(old);
-	if (rc == 0)
-		remove_others(&b);
 out:
 	if (old != NULL)
 		kv_control_unmap(old, fd);
@@ -658,6 +658,7 @@ kv_build_private(struct kevo *db, const struct kv_ident *ident)
 	if (c == NULL)
 		return kv_fail(&db->env, KEVO_ENOMEM, "out of memory");
 	memset(c, 0, KV_CONTROL_LEN);
+	db->unusable = kv_control_stamp(&db->dir);
 	if ((rc = check_fs(db)) != 0 ||
 	    (rc = kv_control_format(&db->env, c, &db->dir, -1, ident,
 	    0)) != 0 || (rc = build_segments(&b)) != 0) {

@@ -60,7 +60,8 @@ kv_op_encode(uint8_t *buf, enum kv_op_kind kind, uint64_t expires_ns,
 }
 
 void
-kv_frame_encode(uint8_t buf[KV_FRAME_LEN], const struct kv_frame *f)
+kv_frame_encode(uint8_t buf[KV_FRAME_LEN], const struct kv_frame *f,
+    uint64_t nonce)
 {
 	put_le32(buf, f->payload_len);
 	buf[4] = f->type;
@@ -69,18 +70,19 @@ kv_frame_encode(uint8_t buf[KV_FRAME_LEN], const struct kv_frame *f)
 	put_le64(buf + 8, f->seq);
 	put_le64(buf + 16, f->time_ns);
 	put_le64(buf + 24, f->durable);
-	put_le64(buf + 32, kv_hash(buf, 32, 0));
+	put_le64(buf + 32, kv_hash(buf, 32, nonce));
 }
 
 int
-kv_frame_decode(const uint8_t buf[KV_FRAME_LEN], struct kv_frame *f)
+kv_frame_decode(const uint8_t buf[KV_FRAME_LEN], struct kv_frame *f,
+    uint64_t nonce)
 {
 	f->payload_len = get_le32(buf);
 	f->type = buf[4];
 	f->seq = get_le64(buf + 8);
 	f->time_ns = get_le64(buf + 16);
 	f->durable = get_le64(buf + 24);
-	if (get_le64(buf + 32) != kv_hash(buf, 32, 0))
+	if (get_le64(buf + 32) != kv_hash(buf, 32, nonce))
 		return -1;
 	if (f->payload_len > KV_PAYLOAD_MAX || buf[5] != 0 ||
 	    get_le16(buf + 6) != 0)

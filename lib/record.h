@@ -103,14 +103,20 @@ uint32_t kv_op_encode(uint8_t *buf, enum kv_op_kind kind,
     uint64_t expires_ns, const void *key, size_t klen, const void *val,
     size_t vlen);
 
-/* Write the frame of f with its hash into buf. */
-void kv_frame_encode(uint8_t buf[KV_FRAME_LEN], const struct kv_frame *f);
+/*
+ * Write the frame of f with its hash into buf.  The hash is seeded with the
+ * nonce of the epoch, so that a log of another database that somebody stores
+ * as a value does not pass for frames of this one.
+ */
+void kv_frame_encode(uint8_t buf[KV_FRAME_LEN], const struct kv_frame *f,
+    uint64_t nonce);
 
 /*
  * Decode a frame.  Returns 0, or -1 if its hash differs or a field is out
  * of range; an all-zero frame is such a case.
  */
-int kv_frame_decode(const uint8_t buf[KV_FRAME_LEN], struct kv_frame *f);
+int kv_frame_decode(const uint8_t buf[KV_FRAME_LEN], struct kv_frame *f,
+    uint64_t nonce);
 
 /*
  * The chain value of a record: XXH3-64 over frame, payload and padding,

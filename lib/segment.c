@@ -97,6 +97,13 @@ kv_seal_decode(const uint8_t buf[KV_SEAL_LEN], struct kv_seal *s)
 	return 0;
 }
 
+/* From the segment's header, which was verified when it was mapped. */
+static uint64_t
+segment_nonce(const uint8_t *log)
+{
+	return get_le64(log + 40);
+}
+
 /* Every operation lies within the payload and their number is right. */
 static int
 payload_sound(const uint8_t *p, uint32_t len)
@@ -123,7 +130,7 @@ kv_record_verify(const uint8_t *log, uint64_t len, uint64_t off,
 	uint64_t total;
 
 	if (off > len || len - off < KV_FRAME_LEN ||
-	    kv_frame_decode(rec, &f) != 0 || f.seq != seq)
+	    kv_frame_decode(rec, &f, segment_nonce(log)) != 0 || f.seq != seq)
 		return 0;
 	total = kv_record_len(f.payload_len);
 	if (total > len - off)
@@ -220,6 +227,7 @@ int
 kv_claims_durable(const uint8_t *log, uint64_t len, uint64_t file_len,
     uint64_t off, uint64_t seq)
 {
+	uint64_t nonce = segment_nonce(log);
 	struct kv_frame f;
 
 	if (len == file_len && is_cut_to_its_seal(log, len))
@@ -227,8 +235,8 @@ kv_claims_durable(const uint8_t *log, uint64_t len, uint64_t file_len,
 	for (; off <= len && len - off >= KV_FRAME_LEN; off += 8) {
 		if (get_le64(log + off) == 0 && get_le64(log + off + 32) == 0)
 			continue;
-		if (kv_frame_decode(log + off, &f) == 0 && f.durable >= seq &&
-		    f.seq > f.durable)
+		if (kv_frame_decode(log + off, &f, nonce) == 0 &&
+		    f.durable >= seq && f.seq > f.durable)
 			return 1;
 	}
 	return 0;

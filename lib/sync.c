@@ -79,7 +79,7 @@ write_again(struct kevo *db, struct kv_seg *s, uint64_t end)
  * sync beside the owner of SYNC.
  */
 static int
-sync_once(struct kevo *db, int owner)
+sync_all(struct kevo *db, int owner)
 {
 	struct kv_control *c = db->ctl;
 	struct kv_seg *s;
@@ -101,9 +101,19 @@ sync_once(struct kevo *db, int owner)
 	/* What is left are the marks of the dead, if nobody else is at it:
 	 * their records are on disk now. */
 	if (atomic_fetch_sub(&c->syncing, 1) != 1 && owner &&
-	    kv_beside_is_free(db->lock_fd))
+	    kv_beside_exclude(db->lock_fd)) {
 		atomic_store(&c->syncing, 0);
+		kv_beside_leave(db->lock_fd);
+	}
 	return 0;
+}
+
+/* Whatever hinders a sync: the commit is in the log, so its outcome is not
+ * known. */
+static int
+sync_once(struct kevo *db, int owner)
+{
+	return sync_all(db, owner) != 0 ? KEVO_EUNKNOWN : 0;
 }
 
 /* Beside an owner of SYNC who does not get on. */

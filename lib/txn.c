@@ -37,7 +37,7 @@ kevo_txn_begin(struct kevo *db, struct kevo_txn **out)
 	struct kevo_txn *t;
 	int rc;
 
-	if (db->ctl == NULL && db->cold == NULL)
+	if (!db->opened)
 		return KEVO_EINVAL;	/* kevo_open() said why */
 	if ((rc = usable(db)) != 0 || (rc = kv_warm_up(db)) != 0)
 		return rc;

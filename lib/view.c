@@ -31,6 +31,19 @@ kv_index_space(uint64_t capacity)
 	return n < KV_INDEX_ARENA_MAX ? n : KV_INDEX_ARENA_MAX;
 }
 
+/* If addresses are scarce, an index may grow by so much after it is mapped. */
+#define INDEX_SLACK	((uint64_t)16 << 20)
+
+static void
+close_files(struct kv_seg *s)
+{
+	if (s->fd >= 0)
+		close(s->fd);
+	if (s->idx_fd >= 0)
+		close(s->idx_fd);
+	s->fd = s->idx_fd = -1;
+}
+
 static int
 map_log(struct kevo *db, struct kv_seg *s, int writable)
 {
@@ -62,10 +75,6 @@ map_log(struct kevo *db, struct kv_seg *s, int writable)
 	    s->head.counter != s->counter)
 		return kv_fail(&db->env, KEVO_ECORRUPT,
 		    "%s: damaged: bad segment header", full);
-	if (!writable) {
-		close(fd);
-		s->fd = -1;
-	}
 	return 0;
 }
 
@@ -92,14 +101,25 @@ map_index(struct kevo *db, struct kv_seg *s, uint64_t generation,
 		return rc;
 	if (size < KV_INDEX_HEAD_LEN)
 		return KV_RETRY;
-	s->arena_mapped = kv_index_space(s->head.capacity);
-	if (s->arena_mapped < size)
-		s->arena_mapped = size;
+	/* Room to grow for the active one; less where addresses are scarce. */
+	s->arena_mapped = size;
+	if (s->counter == atomic_load_explicit(&db->ctl->active,
+	    memory_order_acquire))
+		s->arena_mapped += kv_index_space(s->head.capacity);
 	rc = kv_map(&db->env, s->idx_fd, full, (size_t)s->arena_mapped,
 	    writable, &s->arena);
+	if (rc == KEVO_ENOMEM && s->arena_mapped > size + INDEX_SLACK) {
+		s->arena_mapped = size + INDEX_SLACK;
+		rc = kv_map(&db->env, s->idx_fd, full,
+		    (size_t)s->arena_mapped, writable, &s->arena);
+	}
 	if (rc != 0)
 		return rc;
 	h = s->arena;
+	/* It may have grown since we looked at the file. */
+	if (kv_index_check(h, size) != 0 && (rc = kv_file_stat(&db->env,
+	    s->idx_fd, full, &size, NULL, NULL)) != 0)
+		return rc;
 	if (kv_index_check(h, size) != 0 || h->generation != generation ||
 	    h->segment != s->counter || h->segment_hash != s->head.hash)
 		return kv_fail(&db->env, KEVO_ECORRUPT, "%s: damaged: not "
@@ -109,6 +129,8 @@ map_index(struct kevo *db, struct kv_seg *s, uint64_t generation,
 	s->ix.arena_len = s->arena_mapped;
 	s->ix.log = s->log;
 	s->ix.log_len = s->log_len;
+	if (!writable)
+		close_files(s);
 	return 0;
 }
 
@@ -140,10 +162,7 @@ kv_seg_unref(struct kv_seg *s)
 		return;
 	kv_unmap(s->log, (size_t)s->log_len);
 	kv_unmap(s->arena, (size_t)s->arena_mapped);
-	if (s->fd >= 0)
-		close(s->fd);
-	if (s->idx_fd >= 0)
-		close(s->idx_fd);
+	close_files(s);
 	free(s);
 }
 
@@ -188,6 +207,8 @@ kv_view_extend(struct kevo *db)
 				continue;
 			s->refs++;
 			v->seg[c - first] = s;
+			if (c != last)
+				close_files(s);	/* nothing is appended */
 		}
 	kv_view_unref(old);
 	db->view = v;
@@ -227,7 +248,7 @@ still_ours(struct kevo *db)
 		return 1;
 	db->tick = tick;
 	if (db->private_index)
-		return faccessat(db->dir.fd, "shm/control", F_OK, 0) != 0;
+		return kv_control_stamp(&db->dir) == db->unusable;
 	return kv_control_linked(&db->env, db->ctl_fd);
 }
 
