@@ -525,6 +525,33 @@ test_shm_removed(void)
 }
 
 static void
+test_attach_again(void)
+{
+	struct kevo_options soon = { .wait_set = 1, .wait_ms = 100 };
+	struct timespec tick = { 0, 20000000 };
+	struct kevo *a, *b, *r;
+	void *val;
+	size_t len;
+
+	kevo_open(dir, 0, &soon, &a);
+	kevo_open(dir, 0, &soon, &b);
+	kevo_open(dir, KEVO_RDONLY, NULL, &r);
+	check(a, kevo_put(a, "now", 3, "1", 1, NULL, NULL), "put");
+	ok(kevo_get(r, NULL, "now", 3, &val, &len) == 0,
+	    "reader: its first get sees what came after its open");
+	kevo_free(val);
+	kevo_close(r);
+	remove_shm();
+	nanosleep(&tick, NULL);
+	ok(kevo_put(a, "x", 1, "", 0, NULL, NULL) == KEVO_EBUSY,
+	    "shm removed: two writers' handles refuse");
+	kevo_close(b);
+	ok(kevo_put(a, "x", 1, "", 0, NULL, NULL) == 0,
+	    "shm removed: and go on when one of them is closed");
+	kevo_close(a);
+}
+
+static void
 test_fork(void)
 {
 	struct kevo *db;
@@ -635,6 +662,7 @@ main(void)
 	test_model();
 	test_two_handles();
 	test_shm_removed();
+	test_attach_again();
 	test_fork();
 	test_limits();
 	test_expiry();
