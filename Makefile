@@ -56,7 +56,8 @@ B := $(O)$(if $(SAN),-san-$(subst $(comma),-,$(SAN)))
 
 tool_src := $(sort $(wildcard bin/kevo-*.c bin/kevo.c))
 tools := $(tool_src:bin/%.c=%)
-cli_src := $(filter-out $(tool_src),$(sort $(wildcard bin/*.c)))
+shell_src := $(sort $(wildcard bin/shell_*.c))
+cli_src := $(filter-out $(tool_src) $(shell_src),$(sort $(wildcard bin/*.c)))
 lib_src := $(sort $(wildcard lib/*.c lib/*/*.c))
 unit_src := $(sort $(wildcard tests/unit/*_test.c))
 unit_help_src := $(filter-out $(unit_src),$(sort $(wildcard tests/unit/*.c)))
@@ -107,9 +108,18 @@ $(B)/toolchain.mk: Makefile
 	else \
 		cc='$$(CC)'; \
 	fi; \
+	edit=$$($(PKG_CONFIG) --cflags libedit 2>/dev/null); \
+	libs=$$($(PKG_CONFIG) --libs libedit 2>/dev/null || echo -ledit); \
+	if printf '#include <histedit.h>\nint main(void){return !el_init;}\n' | \
+	    $(CC) $(CPPFLAGS) $$edit -x c - -o $(B)/try $(LDFLAGS) $$libs \
+	    2>/dev/null; then \
+		edit="-DKEVO_EDIT $$edit"; \
+	else \
+		edit=; libs=; \
+	fi; \
 	rm -f $(B)/try $(B)/try.out; \
 	printf '%s\n' "XXHASH_H = $$xxhash" "XXHASH_CFLAGS = $$cflags" \
-	    "TOOL_CC = $$cc" >$@
+	    "TOOL_CC = $$cc" "EDIT_CFLAGS = $$edit" "EDIT_LIBS = $$libs" >$@
 
 # ---- flags ----------------------------------------------------------------
 
@@ -136,14 +146,16 @@ tool_flags = $(c_std) $(warnings) $(tool_code) $(user_flags)
 
 cc_lib = $(CC) $(lib_flags)
 cc_dyn = $(CC) $(dyn_flags)
+cc_shell = $(CC) $(dyn_flags) $(EDIT_CFLAGS)
 cc_test = $(CC) $(test_flags)
 cc_tool = $(TOOL_CC) -I$(B)/include $(if $(SAN),$(XXHASH_CFLAGS),-I$(B)/sys) \
 	$(tool_flags)
 ld_lib = $(CC) $(san_flags) $(CFLAGS) $(LDFLAGS) $(LIBS)
+ld_shell = $(ld_lib) $(EDIT_LIBS)
 ld_tool = $(TOOL_CC) $(TOOL_LDFLAGS) $(san_flags) $(CFLAGS) $(LDFLAGS) $(LIBS)
 
 # Objects depend on the command line that made them, kept in a file.
-recorded = cc_lib cc_dyn cc_test cc_tool ld_lib ld_tool
+recorded = cc_lib cc_dyn cc_shell cc_test cc_tool ld_lib ld_shell ld_tool
 define record
 ifneq ($$(strip $$(file <$(B)/$1.cmd)),$$(strip $$($1)))
 $(B)/$1.cmd: FORCE
@@ -215,8 +227,11 @@ $(B)/sys/xxhash.h: $(XXHASH_H) | $(B)/toolchain.mk
 
 tool_lib_obj := $(lib_src:%.c=$(B)/tool/%.o)
 tool_cli_obj := $(cli_src:%.c=$(B)/tool/%.o)
-tool_obj := $(tool_src:%.c=$(B)/tool/%.o)
-tool_bin := $(tools:%=$(B)/bin/%)
+static_src := $(filter-out bin/kevo-shell.c,$(tool_src))
+tool_obj := $(static_src:%.c=$(B)/tool/%.o)
+static_bin := $(static_src:bin/%.c=$(B)/bin/%)
+shell_bin := $(if $(shell_src),$(B)/bin/kevo-shell)
+tool_bin := $(static_bin) $(shell_bin)
 
 $(tool_lib_obj) $(tool_cli_obj) $(tool_obj): $(B)/tool/%.o: %.c \
     $(B)/cc_tool.cmd | $(B)/include/kevo.h $(B)/sys/xxhash.h
@@ -227,7 +242,7 @@ $(tool_lib_obj) $(tool_cli_obj) $(tool_obj): $(B)/tool/%.o: %.c \
 $(B)/tool/tool.a: $(tool_cli_obj) $(tool_lib_obj)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(tool_bin): $(B)/bin/%: $(B)/tool/bin/%.o $(B)/tool/tool.a $(B)/ld_tool.cmd
+$(static_bin): $(B)/bin/%: $(B)/tool/bin/%.o $(B)/tool/tool.a $(B)/ld_tool.cmd
 	$(call say,LINK   )
 	@mkdir -p $(@D)
 	$(Q)$(TOOL_CC) $(TOOL_LDFLAGS) $(san_flags) $(CFLAGS) $(LDFLAGS) -o $@ \
@@ -248,8 +263,8 @@ all: $(completions)
 
 # The same tools linked to a shared libc, for the tests that preload faults.
 dyn_cli_obj := $(cli_src:%.c=$(B)/dyn/%.o)
-dyn_obj := $(tool_src:%.c=$(B)/dyn/%.o)
-dyn_bin := $(tools:%=$(B)/dyn/bin/%)
+dyn_obj := $(static_src:%.c=$(B)/dyn/%.o)
+dyn_bin := $(static_src:bin/%.c=$(B)/dyn/bin/%)
 
 $(dyn_cli_obj) $(dyn_obj): $(B)/dyn/%.o: %.c $(B)/cc_dyn.cmd \
     | $(B)/include/kevo.h
@@ -265,6 +280,22 @@ $(dyn_bin): $(B)/dyn/bin/%: $(B)/dyn/bin/%.o $(B)/dyn/cli.a $(B)/internal.a \
 	$(call say,LINK   )
 	$(Q)$(CC) -pie $(san_flags) $(CFLAGS) $(LDFLAGS) -o $@ $< \
 	    $(B)/dyn/cli.a $(B)/internal.a $(LIBS)
+
+# The shell is interactive and may take its time to start: it alone is linked
+# to libedit, which is shared.  Without libedit it reads plain lines.
+shell_obj := $(if $(shell_src),$(B)/shell/bin/kevo-shell.o \
+	$(shell_src:%.c=$(B)/shell/%.o))
+
+$(shell_obj): $(B)/shell/%.o: %.c $(B)/cc_shell.cmd | $(B)/include/kevo.h
+	$(call say,CC     )
+	@mkdir -p $(@D)
+	$(Q)$(cc_shell) $(depend) -c -o $@ $<
+
+$(shell_bin): $(shell_obj) $(B)/dyn/cli.a $(B)/internal.a $(B)/ld_shell.cmd
+	$(call say,LINK   )
+	@mkdir -p $(@D)
+	$(Q)$(CC) -pie $(san_flags) $(CFLAGS) $(LDFLAGS) -o $@ $(shell_obj) \
+	    $(B)/dyn/cli.a $(B)/internal.a $(EDIT_LIBS) $(LIBS)
 
 # ---- tests ----------------------------------------------------------------
 
@@ -338,13 +369,13 @@ quickstart:
 
 # ---- lint -----------------------------------------------------------------
 
-lint_src = $(lib_src) $(cli_src) $(tool_src) $(unit_src) $(unit_help_src) \
+lint_src = $(lib_src) $(cli_src) $(shell_src) $(tool_src) $(unit_src) $(unit_help_src) \
 	$(prog_src) $(fault_src)
 lint_sh = $(sort $(wildcard .ci/run contrib/*.sh contrib/completion/*.sh \
 	tests/*.sh tests/*/*.sh))
 lint_bats = $(sort $(wildcard tests/*/*.bash tests/*/*.bats))
 lint_flags = $(c_std) $(warnings) -Werror -Ilib -Ibin -Itests/unit \
-	$(XXHASH_CFLAGS)
+	$(XXHASH_CFLAGS) $(EDIT_CFLAGS)
 lint_gcc = $(lint_src:%.c=$(B)/lint/gcc/%.ok)
 lint_clang = $(lint_src:%.c=$(B)/lint/clang/%.ok)
 
@@ -444,5 +475,5 @@ clean:
 	rm -rf $(O) $(O)-san-*
 
 -include $(patsubst %.o,%.d,$(lib_obj) $(tool_lib_obj) $(tool_cli_obj) \
-	$(tool_obj) $(dyn_cli_obj) $(dyn_obj) $(test_obj))
+	$(tool_obj) $(dyn_cli_obj) $(dyn_obj) $(shell_obj) $(test_obj))
 -include $(fault_lib:.so=.d) $(addsuffix .d,$(lint_gcc) $(lint_clang))

@@ -7,6 +7,7 @@
  * allowed to start it again.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -162,6 +163,20 @@ cli_usage(const char *fmt, ...)
 	cli_end_early(EX_USAGE_);
 }
 
+void
+cli_usage_hint(const char *hint, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	message("", fmt, ap);
+	va_end(ap);
+	if (hint != NULL)
+		cli_hint("%s", hint);
+	cli_synopsis(2);
+	cli_end_early(EX_USAGE_);
+}
+
 /* ---- statuses ---------------------------------------------------------- */
 
 int
@@ -185,9 +200,9 @@ cli_status(int rc)
 	case KEVO_EIO:
 	case KEVO_EUNKNOWN:
 	case KEVO_ENOMEM:
+	case KEVO_EREPLACED:
 		return EX_IOERR_;
 	case KEVO_EBUSY:
-	case KEVO_EREPLACED:
 		return EX_TEMPFAIL_;
 	case KEVO_EPERM:
 		return EX_NOPERM_;
@@ -296,7 +311,10 @@ cli_open(const char *operand, const struct cli_open_opts *o)
 
 	reader = (o->flags & KEVO_RDONLY) != 0;
 	fill_options(&opt, o);
-	cli_guard_maps(cli_db_path(operand));
+	if (!reader) {
+		cli_guard_maps(operand);
+		signal(SIGXFSZ, SIG_IGN);	/* EFBIG says it, too */
+	}
 	rc = kevo_open(cli_db_path(operand), o->flags, &opt, &db);
 	if (rc != 0)
 		cli_fail(db, rc);

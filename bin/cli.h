@@ -36,8 +36,9 @@ enum cli_arg { CLI_NONE, CLI_REQUIRED, CLI_OPTIONAL };
 
 /*
  * One option.  short_name 0: only the long form; an id above 255 names it
- * then.  arg_name is shown in --help and used by the completions to choose
- * what to complete: FILE, DIR, FORMAT, MODE, or anything else for nothing.
+ * then.  arg_name is shown in --help; after a colon there may be the words
+ * that completions offer, with blanks between them.  Without such words they
+ * go by the name: FILE, FORMAT, MODE, or anything else for nothing.
  */
 struct cli_opt {
 	int id;			/* what cli_next() returns */
@@ -68,6 +69,7 @@ struct cli_args {
 	int i;			/* first word not yet taken */
 	char *cluster;		/* rest of a word of short options */
 	char *arg;		/* of the option just returned */
+	int dashes;		/* "--" ended the options */
 };
 
 /*
@@ -117,8 +119,26 @@ void cli_die(int status, const char *fmt, ...)
 void cli_usage(const char *fmt, ...)
     __attribute__((noreturn, format(printf, 1, 2)));
 
-/* Refuse operands beyond max: "options go before DB" where that is it. */
+/* The same with a hint (NULL: none) before the synopsis. */
+void cli_usage_hint(const char *hint, const char *fmt, ...)
+    __attribute__((noreturn, format(printf, 2, 3)));
+
+/*
+ * Refuse fewer operands than min, and more than max (-1: any number):
+ * "options go before DB" where that is it.  The second form can name the one
+ * that is missing: names are words with a blank between them, and hint (or
+ * NULL) says how to do without it.
+ */
 void cli_operands(struct cli_args *a, int min, int max);
+void cli_operands_named(struct cli_args *a, int min, int max,
+    const char *names, const char *hint);
+
+/*
+ * For a tool that takes any number of keys: where there are several and one
+ * of them is an option of the tool to the letter, it is one that came too
+ * late, unless "--" stood before DB.  Ends the program with 64 then.
+ */
+void cli_refuse_late_options(const struct cli_args *a);
 
 /*
  * End the program from cli_close()'s result; fn, if set by cli_at_exit(), is
@@ -150,6 +170,13 @@ int cli_common(struct cli_open_opts *o, const struct cli_args *a, int id);
 /* Open or end the program with the right status and message. */
 struct kevo *cli_open(const char *operand, const struct cli_open_opts *o);
 
+/*
+ * A bad sector under a map, or somebody who cuts a database file, is a signal;
+ * from here on it ends the tool with 74 and a message.  cli_open() calls it
+ * for writers; a reader that does more than look up a key does itself.
+ */
+void cli_guard_maps(const char *operand);
+
 /* Report kevo_errmsg(db) and exit with the status of rc. */
 void cli_fail(struct kevo *db, int rc) __attribute__((noreturn));
 
@@ -179,6 +206,10 @@ struct cli_in {
 };
 
 void cli_in_open(struct cli_in *in, const char *path);	/* NULL or "-": 0 */
+
+/* End the program as cli_in_open() would if path cannot be read; a pipe is
+ * not opened, since its writer would notice. */
+void cli_in_check(const char *path);
 void cli_in_close(struct cli_in *in);
 
 /*
@@ -233,5 +264,8 @@ void cli_progress(const char *verb, uint64_t records, uint64_t bytes,
     uint64_t total_bytes);			/* cheap; throttles itself */
 void cli_progress_poke(void);	/* a signal interrupted: show it if asked */
 void cli_progress_end(void);	/* remove the line, before other output */
+
+/* All went well: with always and numeric a last line says how many. */
+void cli_progress_done(const char *verb, uint64_t records);
 
 #endif /* CLI_H */

@@ -60,9 +60,30 @@ cli_in_open(struct cli_in *in, const char *path)
 			cli_die(open_status(errno), "%s: %s", path,
 			    strerror(errno));
 	}
-	if (fstat(in->fd, &st) == 0 && S_ISREG(st.st_mode)) {
+	if (fstat(in->fd, &st) != 0)
+		cli_die(EX_IOERR_, "%s: %s", in->name, strerror(errno));
+	if (S_ISDIR(st.st_mode))
+		cli_die(EX_IOERR_, "%s: %s", in->name, strerror(EISDIR));
+	if (S_ISREG(st.st_mode)) {
 		in->regular = 1;
 		in->size = (uint64_t)st.st_size;
+	}
+}
+
+void
+cli_in_check(const char *path)
+{
+	struct cli_in in;
+	struct stat st;
+
+	if (strcmp(path, "-") == 0)
+		path = NULL;
+	if (path == NULL || (stat(path, &st) == 0 && (S_ISREG(st.st_mode) ||
+	    S_ISDIR(st.st_mode)))) {
+		cli_in_open(&in, path);
+		cli_in_close(&in);
+	} else if (access(path, R_OK) != 0) {
+		cli_die(open_status(errno), "%s: %s", path, strerror(errno));
 	}
 }
 

@@ -41,6 +41,7 @@ cli_start(struct cli_args *a, const struct cli_tool *t, int argc,
 	a->i = 1;
 	a->cluster = NULL;
 	a->arg = NULL;
+	a->dashes = 0;
 }
 
 /* ---- help -------------------------------------------------------------- */
@@ -97,11 +98,25 @@ cli_synopsis(int fd)
 		each_usage(write_usage);
 }
 
+/* The name of an option's argument, and the words after its colon. */
+static int
+arg_name_len(const struct cli_opt *o)
+{
+	return o->arg_name != NULL ? (int)strcspn(o->arg_name, ":") : 0;
+}
+
+static const char *
+arg_words(const struct cli_opt *o)
+{
+	int len = arg_name_len(o);
+
+	return len > 0 && o->arg_name[len] == ':' ? o->arg_name + len + 1 : "";
+}
+
 static void
 help_option(const struct cli_opt *o)
 {
 	char left[80], line[200];
-	const char *arg = o->arg_name != NULL ? o->arg_name : "";
 	int n;
 
 	if (o->help == NULL)
@@ -111,7 +126,8 @@ help_option(const struct cli_opt *o)
 	    snprintf(left, sizeof(left), "    --%s", o->long_name);
 	if (o->arg != CLI_NONE)
 		snprintf(left + n, sizeof(left) - (size_t)n,
-		    o->arg == CLI_OPTIONAL ? "[=%s]" : "=%s", arg);
+		    o->arg == CLI_OPTIONAL ? "[=%.*s]" : "=%.*s",
+		    arg_name_len(o), o->arg_name);
 	n = snprintf(line, sizeof(line), "  %-24s %s\n", left, o->help);
 	cli_out(line, (size_t)n);
 }
@@ -155,20 +171,23 @@ dump_usage(const char *line, size_t len)
 	cli_out(line, len);
 }
 
-/* option, short, long, none|required|optional, argument's name, help. */
+/* option, short, long, none|required|optional, argument's name, help, and
+ * what completions offer for the argument, if there is a list of it. */
 static void
 dump_option(const struct cli_opt *o)
 {
 	static const char *const kinds[] = { "none", "required", "optional" };
-	char line[300];
+	char line[400];
 	int n;
 
 	if (o->help == NULL)
 		return;
-	n = snprintf(line, sizeof(line), "option\t%.*s\t--%s\t%s\t%s\t%s\n",
+	n = snprintf(line, sizeof(line),
+	    "option\t%.*s\t--%s\t%s\t%.*s\t%s%s%s\n",
 	    o->short_name ? 2 : 0, (char[]){ '-', o->short_name, 0 },
-	    o->long_name, kinds[o->arg],
-	    o->arg_name != NULL ? o->arg_name : "", o->help);
+	    o->long_name, kinds[o->arg], arg_name_len(o),
+	    o->arg_name != NULL ? o->arg_name : "", o->help,
+	    *arg_words(o) != '\0' ? "\t" : "", arg_words(o));
 	cli_out(line, (size_t)n);
 }
 
@@ -242,7 +261,8 @@ short_option(struct cli_args *a)
 		else if (a->i < a->argc)
 			a->arg = a->argv[a->i++];
 		else
-			cli_usage("option -%c needs %s", c, o->arg_name);
+			cli_usage("option -%c needs %.*s", c,
+			    arg_name_len(o), o->arg_name);
 		a->cluster = NULL;
 	}
 	return answer(o);
@@ -308,7 +328,8 @@ long_option(struct cli_args *a, char *word)
 	else if (o->arg == CLI_REQUIRED && a->i < a->argc)
 		a->arg = a->argv[a->i++];
 	else if (o->arg == CLI_REQUIRED)
-		cli_usage("option --%s needs %s", o->long_name, o->arg_name);
+		cli_usage("option --%s needs %.*s", o->long_name,
+		    arg_name_len(o), o->arg_name);
 	return answer(o);
 }
 
@@ -326,26 +347,94 @@ cli_next(struct cli_args *a)
 	if (word[0] != '-' || word[1] == '\0')
 		return 0;
 	a->i++;
-	if (word[1] == '-' && word[2] == '\0')
+	if (word[1] == '-' && word[2] == '\0') {
+		a->dashes = 1;
 		return 0;
+	}
 	if (word[1] == '-')
 		return long_option(a, word + 2);
 	a->cluster = word + 1;
 	return short_option(a);
 }
 
+/* ---- operands ---------------------------------------------------------- */
+
 void
-cli_operands(struct cli_args *a, int min, int max)
+cli_operands_named(struct cli_args *a, int min, int max, const char *names,
+    const char *hint)
 {
 	int i, n = a->argc - a->i;
 
-	if (n < min)
-		cli_usage(n == 0 ? "no database given" : "an operand is "
-		    "missing");
+	if (n < min) {
+		for (i = 0; i < n && *names != '\0'; i++) {
+			names += strcspn(names, " ");
+			names += *names == ' ';
+		}
+		cli_usage_hint(n > 0 ? hint : NULL, "%.*s is missing",
+		    (int)strcspn(names, " "), names);
+	}
 	if (max < 0 || n <= max)
 		return;
 	for (i = a->i + 1; i < a->argc; i++)
 		if (a->argv[i][0] == '-' && a->argv[i][1] != '\0')
 			cli_usage("%s: options go before DB", a->argv[i]);
 	cli_usage("%s: one operand too many", a->argv[a->i + max]);
+}
+
+void
+cli_operands(struct cli_args *a, int min, int max)
+{
+	if (a->argc - a->i < min && a->argc > a->i)
+		cli_usage("an operand is missing");
+	cli_operands_named(a, min, max, "DB", NULL);
+}
+
+/* Letters that are all options, but for an argument after one of them. */
+static int
+is_cluster(const char *word)
+{
+	const struct cli_opt *o;
+
+	for (; *word != '\0'; word++) {
+		o = NULL;
+		while ((o = next_option(o)) != NULL && o->short_name != *word)
+			;
+		if (o == NULL)
+			return 0;
+		if (o->arg == CLI_REQUIRED)
+			break;
+	}
+	return 1;
+}
+
+static int
+is_option(const char *word)
+{
+	const struct cli_opt *o = NULL;
+	size_t len;
+
+	if (word[0] != '-' || word[1] == '\0')
+		return 0;
+	if (word[1] != '-')
+		return is_cluster(word + 1);
+	word += 2;
+	len = strcspn(word, "=");
+	while ((o = next_option(o)) != NULL)
+		if (strlen(o->long_name) == len &&
+		    memcmp(o->long_name, word, len) == 0)
+			return 1;
+	return 0;
+}
+
+void
+cli_refuse_late_options(const struct cli_args *a)
+{
+	int i;
+
+	if (a->dashes || a->argc - a->i < 3)
+		return;
+	for (i = a->i + 1; i < a->argc; i++)
+		if (is_option(a->argv[i]))
+			cli_usage_hint("`--` before DB if it is a key",
+			    "%s: options go before DB", a->argv[i]);
 }

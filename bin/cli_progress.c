@@ -2,7 +2,8 @@
  * cli_progress: one line on standard error about a long run.
  *
  * Shown only on a terminal, after the first second, at most ten times a
- * second; SIGUSR1 asks for one line at any time.  The clock is read at
+ * second; who asked for it gets a last line too.  SIGUSR1 asks for one line
+ * at any time.  The clock is read at
  * every 256th record only.
  */
 #include <inttypes.h>
@@ -21,6 +22,7 @@ static struct {
 	int decided;	/* AUTO has become ALWAYS or NEVER */
 	int overwrite;	/* standard error is a terminal */
 	int shown;	/* a line stands on the terminal */
+	int asked;	/* always or numeric: a last line is due */
 	unsigned calls;
 	int64_t start_ms, last_ms;
 	const char *verb;
@@ -50,6 +52,8 @@ cli_progress_mode(const char *arg)
 	else
 		cli_die(EX_USAGE_, "--progress: %s: not one of auto, always, "
 		    "never, numeric", arg);
+	st.asked = st.mode == CLI_PROGRESS_ALWAYS ||
+	    st.mode == CLI_PROGRESS_NUMERIC;
 }
 
 void
@@ -192,4 +196,27 @@ cli_progress_end(void)
 	st.shown = 0;
 	if (write(2, "\r\033[K", 4) < 0)
 		return;
+}
+
+void
+cli_progress_done(const char *verb, uint64_t records)
+{
+	int64_t now;
+
+	cli_progress_end();
+	if (!st.asked)
+		return;
+	st.asked = 0;
+	now = now_ms();
+	if (!st.decided)
+		decide(now);
+	st.verb = verb;
+	st.records = records;
+	if (st.mode == CLI_PROGRESS_NUMERIC) {
+		st.bytes = st.total;
+		show_number();
+	} else {
+		st.total = 0;	/* nothing is left to be foretold */
+		show(now, 0);
+	}
 }

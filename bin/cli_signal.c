@@ -77,14 +77,14 @@ on_bus(int sig)
 }
 
 void
-cli_guard_maps(const char *db)
+cli_guard_maps(const char *operand)
 {
 	struct sigaction act = { .sa_handler = on_bus };
 	int n;
 
 	n = snprintf(bus_message, sizeof(bus_message), "%s: %.1000s: a mapped "
 	    "file cannot be read, or was cut while it was in use\n",
-	    cli_tool_name(), db);
+	    cli_tool_name(), cli_db_path(operand));
 	bus_len = n < (int)sizeof(bus_message) ? (size_t)n :
 	    sizeof(bus_message) - 1;
 	sigaction(SIGBUS, &act, NULL);

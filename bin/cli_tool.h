@@ -24,10 +24,6 @@ void cli_end_early(int status) __attribute__((noreturn));
 /* The same, and die by signal sig. */
 void cli_die_by(int sig) __attribute__((noreturn));
 
-/* A bad sector under a map, or somebody who cuts a database file, is a signal;
- * from here on it ends the tool with 74 and a message about db. */
-void cli_guard_maps(const char *db);
-
 /* fd, moved above 2 if it is below: those are not for data. */
 int cli_fd_high(int fd);
 

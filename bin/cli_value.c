@@ -11,7 +11,7 @@
 #include "cli_tool.h"
 #include "escape.h"
 
-/* Digits at *s; 0 if there are none or they pass max. */
+/* Digits at *s: 1; 0 if there are none, -1 if they pass max. */
 static int
 digits(const char **s, uint64_t max, uint64_t *out)
 {
@@ -21,7 +21,7 @@ digits(const char **s, uint64_t max, uint64_t *out)
 	for (; *p >= '0' && *p <= '9'; p++) {
 		d = (uint64_t)(*p - '0');
 		if (n > max / 10 || n * 10 > max - d)
-			return 0;
+			return -1;
 		n = n * 10 + d;
 	}
 	if (p == *s)
@@ -36,10 +36,14 @@ cli_number(const char *what, const char *s, uint64_t max)
 {
 	const char *p = s;
 	uint64_t n;
+	int ok = digits(&p, max, &n);
 
-	if (!digits(&p, max, &n) || *p != '\0')
-		cli_die(EX_USAGE_, "%s: %s: not a number from 0 to %" PRIu64,
-		    what, s, max);
+	if (ok < 0 && max != UINT64_MAX)
+		cli_die(EX_USAGE_, "%s: %s: at most %" PRIu64, what, s, max);
+	if (ok < 0)
+		cli_die(EX_USAGE_, "%s: %s: too large", what, s);
+	if (ok == 0 || *p != '\0')
+		cli_die(EX_USAGE_, "%s: %s: not a whole number", what, s);
 	return n;
 }
 
@@ -49,11 +53,12 @@ cli_integer(const char *what, const char *s)
 	int minus = *s == '-';
 	const char *p = s + (*s == '-' || *s == '+');
 	uint64_t n;
+	int ok = digits(&p, (uint64_t)INT64_MAX + (minus ? 1 : 0), &n);
 
-	if (!digits(&p, (uint64_t)INT64_MAX + (minus ? 1 : 0), &n) ||
-	    *p != '\0')
-		cli_die(EX_USAGE_, "%s: %s: not a whole number of 64 bits",
-		    what, s);
+	if (ok < 0)
+		cli_die(EX_USAGE_, "%s: %s: more than 64 bits", what, s);
+	if (ok == 0 || *p != '\0')
+		cli_die(EX_USAGE_, "%s: %s: not a whole number", what, s);
 	return minus ? -(int64_t)(n - (n > 0)) - (n > 0) : (int64_t)n;
 }
 
@@ -63,18 +68,22 @@ cli_size(const char *what, const char *s)
 	static const char units[] = "KMGT";
 	const char *p = s, *unit;
 	uint64_t n;
-	int shift = 0;
+	int ok, shift = 0;
 
-	if (!digits(&p, UINT64_MAX, &n))
+	if ((ok = digits(&p, UINT64_MAX, &n)) <= 0)
 		goto bad;
 	if (*p != '\0' && (unit = strchr(units, *p)) != NULL) {
 		shift = 10 * (int)(unit - units + 1);
 		p++;
 	}
-	if (*p != '\0' || n > UINT64_MAX >> shift)
+	if (*p != '\0')
 		goto bad;
-	return n << shift;
+	if (n <= UINT64_MAX >> shift)
+		return n << shift;
+	ok = -1;
 bad:
+	if (ok < 0)
+		cli_die(EX_USAGE_, "%s: %s: too large", what, s);
 	cli_die(EX_USAGE_, "%s: %s: not a size like 512, 64K, 10M or 2G",
 	    what, s);
 }
@@ -117,19 +126,25 @@ cli_duration_ms(const char *what, const char *s)
 {
 	const char *p = s;
 	uint64_t n, ms, unit;
+	int ok;
 
 	if (strcmp(s, "inf") == 0)
 		return -1;
 	/* Ten thousand years are enough, and products stay in 64 bits. */
-	if (!digits(&p, 316000000000u, &n) || !fraction(&p, &ms))
+	if ((ok = digits(&p, 316000000000u, &n)) <= 0 || !fraction(&p, &ms))
 		goto bad;
 	unit = seconds_in(*p);
 	if (*p != '\0' && strchr("smhd", *p) != NULL)
 		p++;
-	if (*p != '\0' || n > 316000000000u / unit)
+	if (*p != '\0')
 		goto bad;
-	return (int64_t)(n * unit * 1000 + ms * unit);
+	if (n <= 316000000000u / unit)
+		return (int64_t)(n * unit * 1000 + ms * unit);
+	ok = -1;
 bad:
+	if (ok < 0)
+		cli_die(EX_USAGE_, "%s: %s: too long; inf is for ever", what,
+		    s);
 	cli_die(EX_USAGE_, "%s: %s: not a duration like 90, 5m, 12h, 7d or "
 	    "inf", what, s);
 }

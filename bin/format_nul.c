@@ -69,7 +69,8 @@ static void
 check_nul(const struct kevo_record *rec, const void *p, size_t len)
 {
 	if (scan1(p, 0, len, 0) < len)
-		format_refuse(rec, NULL, "nul cannot hold NUL");
+		format_refuse(rec, "use -f tsv, which escapes them",
+		    "nul cannot hold NUL");
 }
 
 static void

@@ -21,6 +21,8 @@
 static const char hint_text[] = "use -f text for unescaped input";
 static const char hint_crlf[] = "use --crlf";
 static const char hint_keys[] = "-k takes lines of keys alone";
+static const char hint_binary[] =
+    "is it binary? kevo-put -i DB KEY stores all input as one value";
 
 struct line {
 	size_t len;		/* without its end */
@@ -29,13 +31,45 @@ struct line {
 	int escapes;		/* there is a backslash */
 };
 
+/* Control characters that no text has, and what is not UTF-8.  The end may be
+ * that of a buffer, inside a character. */
+static int
+looks_binary(const uint8_t *p, size_t len)
+{
+	size_t n;
+
+	for (; len > 0; p += n, len -= n) {
+		n = utf8_len(p, len);
+		if (n == 0 && len > 3)
+			return 1;
+		if (n == 0)
+			n = 1;
+		if (p[0] < 0x20 && (p[0] == 0 || strchr("\t\n\v\f\r\b\033",
+		    p[0]) == NULL))
+			return 1;
+	}
+	return 0;
+}
+
+/* The hint about a record, or a better one: p is what of it is still as it
+ * came, from what is wrong on. */
+static const char *
+advise(const struct format_reader *r, const uint8_t *p, size_t len,
+    const char *hint)
+{
+	if (r->f->keys_only || r->f->kind == FORMAT_OPS ||
+	    !looks_binary(p, len))
+		return hint;
+	return hint_binary;
+}
+
 /* A field that no record could have is not worth reading to its end. */
 static void
 check_growth(struct format_reader *r, const struct line *l, size_t have)
 {
 	if (l->tab == FORMAT_NONE && have > KEY_FIELD_MAX + 32)
-		format_bad(r, NULL, "no TAB in %zu bytes: the key is too "
-		    "long", have);
+		format_bad(r, advise(r, format_at(r), have, NULL),
+		    "no TAB in %zu bytes: the key is too long", have);
 	/* In ops the key is behind the first TAB too. */
 	if (l->tab != FORMAT_NONE && have - l->tab > KEY_FIELD_MAX +
 	    VALUE_FIELD_MAX + 32)
@@ -101,7 +135,8 @@ take_line(struct format_reader *r, struct line *l, int backslash)
 		if (r->f->crlf)
 			l->len--;
 		else if (r->f->kind != FORMAT_TEXT)
-			format_bad(r, hint_crlf, "CR before the line's end");
+			format_bad(r, advise(r, p, l->len, hint_crlf),
+			    "CR before the line's end");
 	}
 	if (l->len == 0)
 		format_bad(r, NULL, "blank line");
@@ -113,15 +148,16 @@ static void
 bad_escape(struct format_reader *r, const char *what, const uint8_t *p,
     size_t left)
 {
+	const char *hint = advise(r, p, left, hint_text);
 	char text[8];
 	size_t i, n = left < 2 ? left : p[1] == 'x' ? 4 : 2;
 
 	if (left < 2)
-		format_bad(r, hint_text, "backslash at the end of %s", what);
+		format_bad(r, hint, "backslash at the end of %s", what);
 	for (i = 0; i < n && i < left && p[i] > 0x20 && p[i] < 0x7f; i++)
 		text[i] = (char)p[i];
 	text[i] = 0;
-	format_bad(r, hint_text, "bad escape %s in %s", text, what);
+	format_bad(r, hint, "bad escape %s in %s", text, what);
 }
 
 static size_t
@@ -154,7 +190,8 @@ decode(struct format_reader *r, uint8_t *p, size_t len, const char *what)
 		return decode_escapes(r, p, len, what);
 	}
 	if (n == (size_t)-1)
-		format_bad(r, NULL, "%s is not %s: wrong at its character %zu",
+		format_bad(r, advise(r, p + bad, len - bad, NULL),
+		    "%s is not %s: wrong at its character %zu",
 		    what, r->ops->name, bad + 1);
 	return n;
 }
@@ -197,7 +234,9 @@ read_line(struct format_reader *r, struct format_record *rec, int backslash)
 		return 1;
 
 	if (l.tab == FORMAT_NONE)
-		format_bad(r, hint_keys, "no TAB between key and value");
+		format_bad(r, advise(r, p, plain || r->f->kind == FORMAT_TEXT ?
+		    l.len : 0, hint_keys),
+		    "no TAB between key and value");
 	at = l.tab + 1;
 	if (r->f->meta)
 		at = skip_version(r, p, at, l.len);

@@ -7,6 +7,7 @@
  * removed in chunks of bounded memory: the keys there were at the start,
  * each chunk a commit of its own.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,7 +30,8 @@ static const struct cli_opt opts[] = {
 	ROW_LIMIT,
 	{ OPT_ALL, 0, "all", CLI_NONE, NULL, "remove all records" },
 	ROW_PRINT("write the records removed"),
-	ROW_FORMAT("format of keys read and records written (tsv)"),
+	ROW_FORMAT_OF(NAMES_STREAM " raw",
+	    "format of keys read and records written (tsv)"),
 	ROW_NULL,
 	ROW_JSON_VALUES,
 	ROW_KEYS_ONLY,
@@ -41,7 +43,8 @@ static const struct cli_opt opts[] = {
 static const struct cli_tool tool = {
 	"kevo-delete",
 	"Remove records; a key that is absent is no error",
-	"[-Eqv] [-w S] [--sync=M] [-pjkm] [-f F|-0] [condition]\n"
+	"[-Eqv] [-w S] [--sync=M] [-pjkm] [-f F|-0]\n"
+	" [--if-absent|--if-present|--if-value=V|--if-version=N]\n"
 	" DB KEY...\n"
 	"-i [...] DB\n"
 	"[-P P] [--from K] [--to K] [-l N] [...] DB\n"
@@ -105,7 +108,11 @@ check(struct removal *d, struct cli_args *a)
 	int keys = a->argc - a->i - 1;
 	int by_range = d->all || d->ranged;
 
-	cli_operands(a, 1, d->from_stdin || by_range ? 1 : -1);
+	cli_operands_named(a, d->from_stdin || by_range ? 1 : 2,
+	    d->from_stdin || by_range ? 1 : -1, "DB KEY",
+	    "-i, -P, --from, --to and --all say which without naming "
+	    "them");
+	cli_refuse_late_options(a);
 	refuse_empty("-P", d->where.prefix);
 	refuse_empty("--from", d->where.from);
 	refuse_empty("--to", d->where.to);
@@ -116,9 +123,8 @@ check(struct removal *d, struct cli_args *a)
 		cli_usage("-i does not go with a range");
 	if (d->limited && !by_range)
 		cli_usage("-l needs -P, --from, --to or --all");
-	if (!d->from_stdin && !by_range && keys == 0)
-		cli_usage("no keys given: name some, or -i, -P, --from, --to "
-		    "or --all");
+	if (d->format.meta && !d->print)
+		cli_usage("-m goes with -p");
 	if (d->format.kind != FORMAT_RAW)
 		return;
 	if (!d->print || d->from_stdin || keys > 1 ||
@@ -247,6 +253,14 @@ remove_listed(struct removal *d, const char *name)
 	return status;
 }
 
+static void
+say_removed(uint64_t n)
+{
+	if (cli_verbose)
+		cli_note("%" PRIu64 " record%s removed", n,
+		    n == 1 ? "" : "s");
+}
+
 /* The iterator's snapshot says which keys. */
 static int
 remove_range(struct removal *d, const char *name)
@@ -254,12 +268,15 @@ remove_range(struct removal *d, const char *name)
 	struct kevo_record rec;
 	struct kevo_iter *it;
 	struct kevo *db;
-	int rc;
+	int rc, status;
 
 	start(d, name);
 	db = d->load.db;
-	if (d->range.empty)
-		return finish(d);
+	if (d->range.empty) {
+		status = finish(d);
+		say_removed(0);
+		return status;
+	}
 	if ((rc = kevo_iter_new(db, NULL, &d->range.keys, &it)) != 0)
 		cli_fail(db, rc);
 	while ((rc = kevo_iter_next(it, &rec)) == 0)
@@ -267,7 +284,9 @@ remove_range(struct removal *d, const char *name)
 	if (rc < 0)
 		cli_fail(db, rc);
 	kevo_iter_free(it);
-	return finish(d);
+	status = finish(d);
+	say_removed(d->load.count);
+	return status;
 }
 
 /* ---- a range as one commit --------------------------------------------- */
@@ -378,6 +397,7 @@ remove_at_once(struct removal *d, const char *name)
 		txn_failed(db, NULL, rc);
 	if (d->print)
 		print(d, &found);
+	say_removed(found.count);
 	no = found.count == 0 &&
 	    (d->print || d->kcond.kind == KEVO_IF_PRESENT);
 	recbuf_release(&found);

@@ -14,15 +14,16 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "cli_tool.h"
 #include "format.h"
 #include "options.h"
 #include "range.h"
 
 static const struct cli_opt opts[] = {
-	ROW_FORMAT("format of the stream (tsv)"),
+	ROW_FORMAT_OF(NAMES_WRITE, "format of the stream (tsv)"),
 	ROW_NULL,
 	{ 'o', 'o', "output", CLI_REQUIRED, "FILE",
-	    "write FILE, whole or not at all" },
+	    "write FILE, whole or not at all; -: stdout" },
 	ROW_PREFIX("only keys that begin with P"),
 	ROW_FROM,
 	ROW_TO,
@@ -101,7 +102,7 @@ open_output(const char *path)
 	int fd;
 
 	if (is_special(path)) {
-		fd = open(path, O_WRONLY | O_CLOEXEC);
+		fd = cli_fd_high(open(path, O_WRONLY | O_CLOEXEC));
 		if (fd < 0)
 			cannot("cannot open", path, EX_CANTCREAT_);
 		cli_out_fd(fd, path);
@@ -112,7 +113,8 @@ open_output(const char *path)
 	snprintf(file.temp, len, "%s.%u.tmp", path, (unsigned)getpid());
 	/* A left-over of an earlier process with our number is nobody's. */
 	unlink(file.temp);
-	fd = open(file.temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	fd = cli_fd_high(open(file.temp, O_WRONLY | O_CREAT | O_EXCL |
+	    O_CLOEXEC, 0666));
 	if (fd < 0) {
 		free(file.temp);
 		file.temp = NULL;
@@ -234,7 +236,6 @@ export(struct export *e, struct kevo *db)
 		write_all(e, db, snap);
 	format_end(&e->format);
 	kevo_snapshot_free(snap);
-	cli_progress_end();
 }
 
 static void
@@ -272,6 +273,7 @@ main(int argc, char *argv[])
 	cli_start(&a, &tool, argc, argv);
 	parse(&e, &a);
 	range_init(&e.range, &e.where, e.escaped);
+	cli_guard_maps(a.argv[a.i]);
 	db = cli_open(a.argv[a.i], &e.open);
 	if (e.output != NULL)
 		open_output(e.output);
@@ -282,6 +284,8 @@ main(int argc, char *argv[])
 	export(&e, db);
 	if (e.output != NULL)
 		finish_output(e.output);
+	cli_out_flush();
+	cli_progress_done("exported", e.records);
 	if (cli_verbose)
 		cli_note("%" PRIu64 " records exported", e.records);
 	return cli_close(db, 0);

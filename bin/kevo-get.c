@@ -15,12 +15,14 @@ static const struct cli_opt opts[] = {
 	ROW_VERBOSE,
 	{ OPT_DEFAULT, 0, "default", CLI_REQUIRED, "V",
 	    "print V if the key is absent" },
-	ROW_FORMAT("format of records; raw: exact bytes of one"),
+	ROW_FORMAT_OF(NAMES_LINES " cdb db resp ops sql raw",
+	    "format of records; raw: exact bytes of one"),
 	ROW_NULL,
 	ROW_JSON_VALUES,
 	ROW_META,
 	ROW_STDIN("take keys from standard input, one a line"),
-	{ OPT_INPUT_FORMAT, 0, "input-format", CLI_REQUIRED, "FORMAT",
+	{ OPT_INPUT_FORMAT, 0, "input-format", CLI_REQUIRED,
+	    "FORMAT:tsv text nul hex base64 jsonl jsonl64",
 	    "format of the keys (tsv)" },
 	ROW_CRLF("lines of keys end in CRLF"),
 	ROW_ENCODE,
@@ -86,14 +88,13 @@ static void
 check(struct get *g, struct cli_args *a)
 {
 	int raw = g->formatted && g->format.kind == FORMAT_RAW;
-	int i, n;
+	int n;
 
-	cli_operands(a, g->from_stdin ? 1 : 2, g->from_stdin ? 1 : -1);
+	cli_operands_named(a, g->from_stdin ? 1 : 2, g->from_stdin ? 1 : -1,
+	    "DB KEY", "-i takes keys from standard input");
+	cli_refuse_late_options(a);
 	n = a->argc - a->i - 1;
 	opt_format_check(&g->format);
-	for (i = a->i + 1; n > 1 && !g->formatted && i < a->argc; i++)
-		if (a->argv[i][0] == '-' && a->argv[i][1] != '\0')
-			cli_usage("%s: options go before DB", a->argv[i]);
 	if (n > 1 && !g->formatted)
 		cli_usage("more than one key needs -f, -0 or -m");
 	if (raw && (g->from_stdin || n > 1))
@@ -219,6 +220,7 @@ begin(struct get *g, const char *name)
 {
 	int rc;
 
+	cli_guard_maps(name);
 	g->db = cli_open(name, &g->open);
 	g->format.terminal = cli_out_is_tty();
 	if ((rc = kevo_snapshot_new(g->db, &g->snap)) != 0)

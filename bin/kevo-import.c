@@ -10,7 +10,7 @@
 #include "options.h"
 
 static const struct cli_opt opts[] = {
-	ROW_FORMAT("format of the input (tsv)"),
+	ROW_FORMAT_OF(NAMES_STREAM, "format of the input (tsv)"),
 	ROW_NULL,
 	ROW_JSON_VALUES,
 	ROW_KEYS_ONLY,
@@ -18,7 +18,8 @@ static const struct cli_opt opts[] = {
 	ROW_ENCODE,
 	ROW_PREFIX("put P before every key"),
 	ROW_ESCAPED,
-	{ OPT_ON_DUPLICATE, 0, "on-duplicate", CLI_REQUIRED, "WHAT",
+	{ OPT_ON_DUPLICATE, 0, "on-duplicate", CLI_REQUIRED,
+	    "WHAT:replace keep fail",
 	    "a key that exists: replace (default), keep, fail" },
 	ROW_SINGLE,
 	{ OPT_SORTED, 0, "sorted", CLI_NONE, NULL,
@@ -40,7 +41,8 @@ static const struct cli_tool tool = {
 	"Load records from files, or from standard input if there are none",
 	"[-EqvC] [-f F|-0] [-jk1n] [-P PREFIX]\n"
 	" [--on-duplicate=replace|keep|fail] [--sorted] [--crlf]\n"
-	" [-t TTL] [-w S] [--sync=M] [--progress] DB [FILE...]",
+	" [--encode=E] [-t TTL] [-w S] [--sync=M] [--progress]\n"
+	" DB [FILE...]",
 	opts,
 	"  kevo-import data.kv dump.tsv\n"
 	"  kevo-import -f csv --on-duplicate=keep people.kv people.csv\n"
@@ -250,7 +252,7 @@ dry_run(struct import *m, const char *name, char **files)
 	m->load.db = open_to_look(m, name);
 	m->load.done = "checked";
 	import_files(m, files);
-	cli_progress_end();
+	cli_progress_done(m->load.done, m->taken);
 	cli_note("%" PRIu64 " records are well-formed", m->taken);
 	return cli_close(m->load.db, 0);
 }
@@ -265,8 +267,14 @@ static int
 import(struct import *m, const char *name, char **files)
 {
 	struct load *l = &m->load;
+	int i;
 
 	cli_signals();
+	/* A wrong name leaves no new database behind. */
+	if (files[0] == NULL)
+		cli_in_check("-");
+	for (i = 0; files[i] != NULL; i++)
+		cli_in_check(files[i]);
 	l->db = cli_open(name, &m->open);
 	l->every = LOAD_EVERY;
 	l->done = "imported";

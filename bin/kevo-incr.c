@@ -121,7 +121,7 @@ main(int argc, char *argv[])
 			c.ttl_ns = opt_ttl(a.arg);
 		else
 			cli_common(&o, &a, id);
-	cli_operands(&a, 2, 3);
+	cli_operands_named(&a, 2, 3, "DB KEY", NULL);
 	operand = a.argv + a.i;
 	if (a.argc - a.i == 3)
 		c.add = cli_integer("N", operand[2]);

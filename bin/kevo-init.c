@@ -9,7 +9,8 @@
 
 static const struct cli_opt opts[] = {
 	ROW_QUIET,
-	{ OPT_SET, 0, "set", CLI_REQUIRED, "NAME=VALUE",
+	{ OPT_SET, 0, "set", CLI_REQUIRED,
+	    "NAME=VALUE:memtable_bytes= sync=full sync=batch sync=none",
 	    "a setting, fixed from the creation on" },
 	ROW_END
 };

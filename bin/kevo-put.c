@@ -22,7 +22,7 @@ static const struct cli_opt opts[] = {
 	{ OPT_PRINT_VERSION, 0, "print-version", CLI_NONE, NULL,
 	    "print the version of the new record" },
 	ROW_STDIN("take the value, or records, from standard input"),
-	ROW_FORMAT("format of the records (tsv)"),
+	ROW_FORMAT_OF(NAMES_STREAM, "format of the records (tsv)"),
 	ROW_NULL,
 	ROW_JSON_VALUES,
 	ROW_KEYS_ONLY,
@@ -42,8 +42,9 @@ static const struct cli_opt opts[] = {
 static const struct cli_tool tool = {
 	"kevo-put",
 	"Store records, creating the database if it is missing",
-	"[-EqvC] [-w S] [-t TTL] [--sync=M] [condition]\n"
-	" [--print-version] DB KEY VALUE\n"
+	"[-EqvC] [-w S] [-t TTL] [--sync=M] [--print-version]\n"
+	" [--if-absent|--if-present|--if-value=V|--if-version=N]\n"
+	" DB KEY VALUE\n"
 	"-i [...] DB KEY\n"
 	"-i [-f F|-0] [-jkmp1] [-b N] [--ack] [...] DB",
 	opts,
@@ -121,7 +122,10 @@ parse(struct put *p, struct cli_args *a)
 		    !opt_cond(&p->cond, a, id))
 			record_option(p, a, id);
 	}
-	cli_operands(a, p->from_stdin ? 1 : 3, p->from_stdin ? 2 : 3);
+	cli_operands_named(a, p->from_stdin ? 1 : 3, p->from_stdin ? 2 : 3,
+	    "DB KEY VALUE", a->argc - a->i == 1 ?
+	    "-i takes records from standard input" :
+	    "-i takes it from standard input");
 }
 
 /* ---- one record -------------------------------------------------------- */

@@ -14,7 +14,7 @@ static const struct cli_opt opts[] = {
 	ROW_ESCAPED,
 	ROW_QUIET,
 	ROW_VERBOSE,
-	ROW_FORMAT("format of the records (tsv)"),
+	ROW_FORMAT_OF(NAMES_WRITE " raw", "format of the records (tsv)"),
 	ROW_NULL,
 	ROW_JSON_VALUES,
 	ROW_KEYS_ONLY,
@@ -211,6 +211,7 @@ main(int argc, char *argv[])
 	parse(&s, &a);
 	check(&s, &a);
 	range_init(&s.range, &s.where, s.escaped);
+	cli_guard_maps(a.argv[a.i]);
 	db = cli_open(a.argv[a.i], &s.open);
 	if (s.count_only) {
 		count_records(&s, db);

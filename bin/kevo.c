@@ -3,7 +3,8 @@
  *
  * A tool is looked for beside this program, then in PATH, so that anybody
  * can add one.  It replaces this process: nothing stands between a tool and
- * its caller.
+ * its caller.  A database instead of a tool's name means kevo-shell, which
+ * is a program of its own because it needs a library to edit lines.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -20,15 +21,26 @@
 
 enum { EXIT_CANNOT_RUN = 126, PATH_ROOM = 4096 };
 
-static const struct cli_opt opts[] = { ROW_END };
+enum { OPT_KEEP_GOING = 400 };
+
+static const struct cli_opt opts[] = {
+	{ 'c', 'c', "command", CLI_REQUIRED, "CMD",
+	    "run the shell's commands in CMD and exit" },
+	{ OPT_KEEP_GOING, 0, "keep-going", CLI_NONE, NULL,
+	    "in a script: go on after errors" },
+	ROW_END
+};
 
 static const struct cli_tool tool = {
 	"kevo",
 	"An ordered key-value store in a directory, without a server",
+	"[--keep-going] [-c CMD] [DB]\n"
 	"TOOL [ARG]...\n"
 	"help [TOOL|formats|exit-status]\n"
 	"commands",
 	opts,
+	"  kevo ./data.kv                   the shell; .help is its help\n"
+	"  kevo -c 'GET user:1' data.kv     one command of the shell\n"
 	"  kevo put data.kv user:1 ada      the same as kevo-put ...\n"
 	"  kevo scan data.kv user:\n"
 	"  kevo help put                    the manual page kevo-put(1)\n"
@@ -208,19 +220,67 @@ run_in(const char *dir, void *arg)
 	cli_die(EXIT_CANNOT_RUN, "%s: %s", path, strerror(errno));
 }
 
-/* argv[0] is the name as typed; it becomes kevo-NAME. */
-static void __attribute__((noreturn))
+/* argv[0] is the name as typed; it becomes kevo-NAME.  Returns if there is
+ * no such tool. */
+static void
 run(char **argv)
 {
 	static char name[300];
 	char *typed = argv[0];
 
-	if (strchr(typed, '/') != NULL || snprintf(name, sizeof(name),
-	    "kevo-%s", typed) >= (int)sizeof(name))
-		unknown(typed);
+	if (snprintf(name, sizeof(name), "kevo-%s", typed) >=
+	    (int)sizeof(name))
+		return;
 	argv[0] = name;
 	each_dir(run_in, argv);
-	unknown(typed);
+	argv[0] = typed;
+}
+
+/* ---- the shell --------------------------------------------------------- */
+
+struct shell_args {
+	char *command;		/* of -c, or NULL */
+	int keep_going;
+};
+
+static char *
+joined(const char *a, const char *b)
+{
+	size_t len = strlen(a) + strlen(b) + 1;
+	char *s = malloc(len);
+
+	if (s == NULL)
+		cli_die(EX_IOERR_, "out of memory");
+	snprintf(s, len, "%s%s", a, b);
+	return s;
+}
+
+/* A database may be called as it likes: -- stands before it. */
+static void __attribute__((noreturn))
+run_shell(const struct shell_args *s, char **operand, int count)
+{
+	static char name[] = "shell", keep[] = "--keep-going", end[] = "--";
+	char **argv = calloc((size_t)count + 5, sizeof(*argv)), **p = argv;
+
+	if (argv == NULL)
+		cli_die(EX_IOERR_, "out of memory");
+	*p++ = name;
+	if (s->command != NULL)
+		*p++ = joined("--command=", s->command);
+	if (s->keep_going)
+		*p++ = keep;
+	*p++ = end;
+	memcpy(p, operand, (size_t)count * sizeof(*p));
+	run(argv);
+	cli_die(EX_UNAVAILABLE_, "kevo-shell is not installed");
+}
+
+static int
+is_directory(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
 /* ---- manual pages ------------------------------------------------------ */
@@ -312,18 +372,27 @@ help(char **topic)
 int
 main(int argc, char *argv[])
 {
+	struct shell_args shell = { NULL, 0 };
 	struct cli_args a;
 	char **operand;
+	int id;
 
 	cli_start(&a, &tool, argc, argv);
-	while (cli_next(&a) != 0)
-		;
+	while ((id = cli_next(&a)) != 0)
+		if (id == 'c')
+			shell.command = a.arg;
+		else
+			shell.keep_going = 1;
 	operand = a.argv + a.i;
-	if (*operand == NULL)
-		cli_usage("no tool given");
+	if (*operand == NULL || shell.command != NULL || shell.keep_going ||
+	    strchr(*operand, '/') != NULL || strcmp(*operand, "@") == 0)
+		run_shell(&shell, operand, argc - a.i);
 	if (strcmp(*operand, "commands") == 0)
 		return list_commands();
 	if (strcmp(*operand, "help") == 0)
 		return help(operand + 1);
 	run(operand);
+	if (is_directory(*operand))
+		run_shell(&shell, operand, argc - a.i);
+	unknown(*operand);
 }

@@ -355,15 +355,15 @@ say_how_far(int status)
 	struct load *l = current;
 
 	if (l->unsynced && kevo_sync(l->db) != 0) {
-		cli_hint("the last records %s may not be on disk", l->done);
+		cli_msg("the last records %s may not be on disk", l->done);
 		return;
 	}
 	if (status >= 128 && !cli_verbose)
 		return;
 	if (l->single || l->count == 0)
-		cli_hint("nothing was %s", l->done);
+		cli_msg("nothing was %s", l->done);
 	else
-		cli_hint("%" PRIu64 " record%s %s before", l->count,
+		cli_msg("%" PRIu64 " record%s %s before", l->count,
 		    l->count == 1 ? " was" : "s were", l->done);
 }
 
@@ -387,15 +387,8 @@ load_die(struct load *l, uint64_t line, const char *fmt, ...)
 static void
 resolve_sync(struct load *l)
 {
-	struct kevo_stats stats;
-	int rc;
-
-	if (l->sync != KEVO_SYNC_DEFAULT)
-		return;
-	if ((rc = kevo_stats(l->db, &stats)) != 0)
-		cli_fail(l->db, rc);
-	l->sync = stats.sync != KEVO_SYNC_DEFAULT ? stats.sync :
-	    KEVO_SYNC_FULL;
+	if (l->sync == KEVO_SYNC_DEFAULT)
+		l->sync = kevo_default_sync(l->db);
 }
 
 void
@@ -477,6 +470,6 @@ load_finish(struct load *l)
 	recbuf_release(&l->printed);
 	format_on_error = NULL;
 	cli_at_exit(NULL);
-	cli_progress_end();
+	cli_progress_done(l->done, l->count);
 	return l->undone ? EXIT_NO : 0;
 }

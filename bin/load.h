@@ -70,7 +70,8 @@ void load_end_input(struct load *l);
 
 /*
  * Take one record.  Errors end the program with the right status, after the
- * records before it were committed (not with -1) and a hint said how many.
+ * records before it were committed (not with -1) and a message said how
+ * many.
  */
 void load_record(struct load *l, const struct format_record *rec);
 

@@ -141,7 +141,7 @@ opt_ttl(const char *arg)
 	/* A third of what 64 bits hold, so that adding the clock is safe. */
 	if (__builtin_mul_overflow((uint64_t)ms, (uint64_t)1000000, &ns) ||
 	    ns > UINT64_MAX / 3)
-		cli_die(EX_USAGE_, "-t: %s: too long; say inf for ever", arg);
+		cli_die(EX_USAGE_, "-t: %s: too long; inf is for ever", arg);
 	return ns;
 }
 

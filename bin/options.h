@@ -49,12 +49,15 @@ enum {
 	"wait at most S for the write lock (10; 0; inf)" }
 #define ROW_NO_CREATE { 'C', 'C', "no-create", CLI_NONE, NULL, \
 	"do not create a missing database" }
-#define ROW_SYNC { OPT_SYNC, 0, "sync", CLI_REQUIRED, "MODE", \
+#define ROW_SYNC { OPT_SYNC, 0, "sync", CLI_REQUIRED, \
+	"MODE:full batch none", \
 	"full: on disk at exit 0; batch; none" }
 #define ROW_ESCAPED { 'E', 'E', "escaped", CLI_NONE, NULL, \
 	"operands are in escape notation" }
 #define ROW_STDIN(help) { 'i', 'i', "stdin", CLI_NONE, NULL, help }
 #define ROW_FORMAT(help) { 'f', 'f', "format", CLI_REQUIRED, "FORMAT", help }
+#define ROW_FORMAT_OF(names, help) \
+	{ 'f', 'f', "format", CLI_REQUIRED, "FORMAT:" names, help }
 #define ROW_NULL { '0', '0', "null", CLI_NONE, NULL, \
 	"same as -f nul, for key lists too" }
 #define ROW_JSON_VALUES { 'j', 'j', "json-values", CLI_NONE, NULL, \
@@ -84,10 +87,12 @@ enum {
 	    "only if its value is V" }, \
 	{ OPT_IF_VERSION, 0, "if-version", CLI_REQUIRED, "N", \
 	    "only if its version is N (0: absent)" }
-#define ROW_PROGRESS { OPT_PROGRESS, 0, "progress", CLI_OPTIONAL, "WHEN", \
+#define ROW_PROGRESS { OPT_PROGRESS, 0, "progress", CLI_OPTIONAL, \
+	"WHEN:auto always never numeric", \
 	"auto, always, never, numeric" }
 #define ROW_CRLF(help) { OPT_CRLF, 0, "crlf", CLI_NONE, NULL, help }
-#define ROW_ENCODE { OPT_ENCODE, 0, "encode", CLI_REQUIRED, "ENCODING", \
+#define ROW_ENCODE { OPT_ENCODE, 0, "encode", CLI_REQUIRED, \
+	"ENCODING:hex base64", \
 	"with csv: hex or base64 in both fields" }
 #define ROW_BYTEVALUE { OPT_BYTEVALUE, 0, "bytevalue", CLI_NONE, NULL, \
 	"with db and lmdb: write hex" }
@@ -106,6 +111,11 @@ enum {
 	1u << FORMAT_OPS)
 #define FORMATS_WRITE (FORMATS_STREAM | 1u << FORMAT_SQL)
 #define FORMATS_RAW (1u << FORMAT_RAW)
+
+/* The same as words, for completions. */
+#define NAMES_LINES "tsv text nul hex base64 jsonl jsonl64 csv"
+#define NAMES_STREAM NAMES_LINES " cdb db lmdb resp ops"
+#define NAMES_WRITE NAMES_STREAM " sql"
 
 /*
  * Take -f (restricted to allowed), -0, -j, -k, -m, --values, --crlf,

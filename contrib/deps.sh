@@ -17,6 +17,7 @@ build	needed	libc6-dev	header:stdio.h
 build	needed	libxxhash-dev	header:xxhash.h
 build	needed	make	command:make
 build	needed	pkg-config	command:pkg-config
+build	wanted	libedit-dev	header:histedit.h
 build	wanted	musl-tools	command:musl-gcc
 check	needed	bats	command:bats
 check	needed	procps	command:ps

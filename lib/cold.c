@@ -122,7 +122,7 @@ kv_cold_end(struct kevo *db)
  * would not promise it.
  */
 static int
-look_again(struct kv_cold *c)
+look_now(struct kv_cold *c)
 {
 	size_t retired = offsetof(struct kv_control, retired);
 	size_t first = offsetof(struct kv_control, first);
@@ -245,7 +245,7 @@ kv_cold_lookup(struct kevo *db, const void *key, size_t klen,
 	uint64_t hash;
 	int rc;
 
-	if (c->lookups++ >= COLD_LOOKUPS || look_again(c) != 0 ||
+	if (c->lookups++ >= COLD_LOOKUPS || look_now(c) != 0 ||
 	    c->ctl.retired || (c->lookups > 1 &&
 	    !kv_control_linked(&db->env, c->ctl_fd)))
 		return KV_RETRY;

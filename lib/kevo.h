@@ -73,7 +73,8 @@ struct kevo_iter;		/* a position in an ordered range */
 /* ---- opening ----------------------------------------------------------- */
 
 enum kevo_open_flags {
-	KEVO_RDONLY = 1,	/* writes nothing, not even a lock */
+	KEVO_RDONLY = 1,	/* takes no lock; writes nothing but the shared
+				 * index after a boot or copy, if it may */
 	KEVO_CREATE = 2,	/* create the database if it is missing */
 	KEVO_EXISTING = 4	/* with settings: fail if it exists already */
 };

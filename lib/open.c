@@ -247,9 +247,9 @@ open_lock(struct kevo *db)
 {
 	db->lock_fd = kv_openat(db->dir.fd, "LOCK", O_RDWR, 0);
 	if (db->lock_fd < 0 && errno == ENOENT)
-		return kv_fail(&db->env, KEVO_ECORRUPT, "%s: missing; if no process "
-		    "has the database open, create it as an empty file",
-		    kv_path(&db->dir, "LOCK"));
+		return kv_fail(&db->env, KEVO_ECORRUPT, "%s: missing; if no "
+		    "process has the database open, create it as an empty "
+		    "file", kv_path(&db->dir, "LOCK"));
 	if (db->lock_fd < 0)
 		return kv_fail_errno(&db->env, kv_path(&db->dir, "LOCK"),
 		    "open");

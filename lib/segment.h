@@ -94,9 +94,10 @@ uint64_t kv_record_verify(const uint8_t *log, uint64_t len, uint64_t off,
 
 /*
  * Does anything in the len bytes say that sequence seq, which is bad at off,
- * was on disk once?  Looks at every eight bytes after off for a sound frame that names
- * it or a later one as durable, and whether the file was cut to its seal.
- * Where it was on disk, a bad record is damage and not a torn tail.
+ * was on disk once?  Looks at every eight bytes after off for a sound frame
+ * that names it or a later one as durable, and whether the file, of file_len
+ * bytes, was cut to its seal.  Where it was on disk, a bad record is damage
+ * and not a torn tail.
  */
 int kv_claims_durable(const uint8_t *log, uint64_t len, uint64_t file_len,
     uint64_t off, uint64_t seq);

@@ -17,7 +17,9 @@ END {
 		printf "\t%s) echo \"%s\" ;;\n", tool[i], list_options(i)
 	print "\tesac\n}\n"
 
-	print "# What the option $2 of tool $1 takes; nothing if nothing."
+	print "# What the option $2 of tool $1 takes: one of some words, after" \
+	    " a sign if it\n# is optional; FILE, or another name; nothing if" \
+	    " nothing."
 	print "_kevo_argument()\n{\n\tcase \"$1 $2\" in"
 	for (i = 1; i <= ntool; i++)
 		for (j = 1; j <= nopt[i]; j++) {
@@ -26,24 +28,14 @@ END {
 			printf "\t\"%s %s\"", tool[i], long[i, j]
 			if (short[i, j] != "")
 				printf " | \"%s %s\"", tool[i], short[i, j]
-			printf ") echo %s ;;\n", arg[i, j]
+			if (words[i, j] == "")
+				printf ") echo %s ;;\n", arg[i, j]
+			else
+				printf ") echo \"%s %s\" ;;\n", \
+				    kind[i, j] == "optional" ? "?" : "=", \
+				    words[i, j]
 		}
 	print "\tesac\n}\n"
-
-	print "_kevo_choices()\n{\n\tcase $1 in"
-	for (a in choices)
-		sorted[++n] = a
-	for (i = 1; i <= n; i++)
-		for (j = i + 1; j <= n; j++)
-			if (sorted[j] < sorted[i]) {
-				a = sorted[i]
-				sorted[i] = sorted[j]
-				sorted[j] = a
-			}
-	for (i = 1; i <= n; i++)
-		printf "\t%s) compgen -W \"%s\" -- \"$2\" ;;\n", sorted[i], \
-		    choices[sorted[i]]
-	print "\tFILE) compgen -f -- \"$2\" ;;\n\tesac\n}\n"
 
 	for (i = 1; i <= ntool; i++)
 		verbs = verbs " " verb(i)

@@ -1,18 +1,12 @@
-# What the three generators share: the tables in arrays, and what to offer
-# for an argument, by the name it has in --help.
+# What the three generators share: the tables in arrays.
 #
 #   ntool, tool[i], summary[i]; nopt[i], and for each option j of tool i:
 #   short[i, j] "-f" or "", long[i, j] "--format", kind[i, j] none, required
-#   or optional, arg[i, j] "FORMAT", help[i, j]
+#   or optional, arg[i, j] "FORMAT", help[i, j],
+#   words[i, j] to be offered for the argument, or ""
 
 BEGIN {
 	FS = "\t"
-	choices["FORMAT"] = "tsv text nul hex base64 jsonl jsonl64 csv cdb " \
-	    "db lmdb resp sql ops raw"
-	choices["MODE"] = "full batch none"
-	choices["WHEN"] = "auto always never numeric"
-	choices["WHAT"] = "replace keep fail"
-	choices["ENCODING"] = "hex base64"
 	topics = "formats exit-status"
 }
 
@@ -29,6 +23,7 @@ $1 == "option" {
 	kind[ntool, j] = $4
 	arg[ntool, j] = $5
 	help[ntool, j] = $6
+	words[ntool, j] = $7
 }
 
 # A tool's name without "kevo-".

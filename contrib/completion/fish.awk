@@ -9,8 +9,8 @@ function complete_option(command, i, j,    s) {
 		s = s " -r -F"
 	else if (kind[i, j] == "required")
 		s = s " -x"
-	if (kind[i, j] != "none" && arg[i, j] in choices)
-		s = s " -a " single_quoted(choices[arg[i, j]])
+	if (words[i, j] != "")
+		s = s " -a " single_quoted(words[i, j])
 	print s " -d " fish_quoted(help[i, j])
 }
 
@@ -38,6 +38,8 @@ END {
 	print first " -a commands -d \047List the tools\047"
 	for (i = 1; i <= ntool; i++)
 		all = all " " verb(i)
+	print "\tcomplete -c kevo -f -n " \
+	    "\047__fish_seen_subcommand_from commands\047"
 	print "\tcomplete -c kevo -f -n " \
 	    "\047__fish_seen_subcommand_from help\047 -a \047" topics all "\047"
 	for (i = 1; i <= ntool; i++) {

@@ -16,7 +16,7 @@ _kevo_walk()
 		elif [[ $word == --* ]]; then
 			takes=$(_kevo_argument "$1" "$word")
 			# An argument that is optional comes after "=" only.
-			[[ $takes == WHEN || ${COMP_WORDS[i + 1]} == = ]] &&
+			[[ $takes == \?* || ${COMP_WORDS[i + 1]} == = ]] &&
 				takes=''
 		elif [[ $word == -?* ]]; then
 			takes=$(_kevo_argument "$1" "-${word: -1}")
@@ -33,6 +33,19 @@ _kevo_offer()
 	mapfile -t COMPREPLY < <(compgen -W "$1" -- "$cur")
 }
 
+# Offer what an argument $1 may be, as _kevo_argument() says it.
+_kevo_choices()
+{
+	case $1 in
+	[=?]*) _kevo_offer "${1:2}" ;;
+	FILE)
+		compopt -o filenames
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		;;
+	esac
+	[[ ${COMPREPLY[0]-} != *= ]] || compopt -o nospace
+}
+
 # Complete an option, an argument or an operand of $tool.
 _kevo_complete()
 {
@@ -43,8 +56,7 @@ _kevo_complete()
 		cur=''
 	fi
 	if [[ -n $takes ]]; then
-		[[ $takes == FILE ]] && compopt -o filenames
-		mapfile -t COMPREPLY < <(_kevo_choices "$takes" "$cur")
+		_kevo_choices "$takes"
 	elif ((operands == 0)) && [[ $cur == -* ]]; then
 		_kevo_offer "$(_kevo_options "$tool")"
 		[[ ${COMPREPLY[0]-} == *= ]] && compopt -o nospace
@@ -65,8 +77,10 @@ _kevo()
 		_kevo_complete 1
 	elif ((COMP_CWORD == 1)); then
 		_kevo_offer "$_kevo_verbs help commands --help --version"
+	elif [[ ${COMP_WORDS[1]} == commands ]]; then
+		return
 	elif [[ ${COMP_WORDS[1]} == help ]]; then
-		_kevo_offer "$_kevo_verbs $_kevo_topics"
+		((COMP_CWORD > 2)) || _kevo_offer "$_kevo_verbs $_kevo_topics"
 	else
 		tool=kevo-${COMP_WORDS[1]}
 		_kevo_complete 2

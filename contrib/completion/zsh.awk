@@ -6,10 +6,10 @@ function escaped(s) {
 	return s
 }
 
-function action(a) {
-	if (a in choices)
-		return "(" choices[a] ")"
-	return a == "FILE" ? "_files" : " "
+function action(i, j) {
+	if (words[i, j] != "")
+		return "(" words[i, j] ")"
+	return arg[i, j] == "FILE" ? "_files" : " "
 }
 
 function spec(i, j,    s, l, text, tail) {
@@ -20,7 +20,7 @@ function spec(i, j,    s, l, text, tail) {
 		tail = text
 	else
 		tail = text (kind[i, j] == "optional" ? "::" : ":") \
-		    escaped(arg[i, j]) ":" action(arg[i, j])
+		    escaped(arg[i, j]) ":" action(i, j)
 	if (kind[i, j] == "required") {
 		s = s "+"
 		l = l "="
@@ -63,6 +63,7 @@ END {
 	print "\t\t\t_kevo_verbs"
 	print "\t\t\treturn"
 	print "\t\tfi"
+	print "\t\t[[ $words[2] == commands ]] && return"
 	print "\t\tif [[ $words[2] == help ]]; then"
 	printf "\t\t\t_values topic %s", topics
 	for (i = 1; i <= ntool; i++)

@@ -25,11 +25,43 @@ left() {
 	left 'a3 b2 c '
 	kevo-put a.kv -x v
 	kevo-put a.kv --all v
-	is '' kevo-delete a.kv -x --all
+	is '' kevo-delete -- a.kv -x --all
 	left 'a3 b2 c '
 	kevo-put -E a.kv '\x00\xff' v
 	is '' kevo-delete -E a.kv '\x00\xff'
 	left 'a3 b2 c '
+}
+
+@test "delete: an option behind several keys is refused, unless it is data" {
+	some
+	for key in -p -l1 -P -w -pk --limit=1 --print --all -h; do
+		kevo-put a.kv "$key" v
+		fails 64 "$key: options go before DB*hint: *--*before DB*" \
+			kevo-delete a.kv a1 "$key"
+		fails 64 "$key: options go before DB*" kevo-delete a.kv "$key" a1
+		is v kevo-get a.kv "$key"
+		# One alone is a key, and so are all after "--".
+		is '' kevo-delete a.kv "$key"
+		no kevo-get a.kv "$key"
+		kevo-put a.kv "$key" v
+		is '' kevo-delete -- a.kv nothing "$key"
+		no kevo-get a.kv "$key"
+	done
+	left 'a1 a2 a3 b1 b2 c '
+	# What is no option of this tool is a key anyway.
+	is '' kevo-delete a.kv -x --nothing -5 -pz - -- --lim a1
+	left 'a2 a3 b1 b2 c '
+}
+
+@test "delete: -v says how many of a range were removed" {
+	some
+	run -0 --separate-stderr kevo-delete -v -P a a.kv
+	equal note "$stderr" 'kevo-delete: 3 records removed'
+	run -0 --separate-stderr kevo-delete -v -l 1 -P b a.kv
+	equal note "$stderr" 'kevo-delete: 1 record removed'
+	run -0 --separate-stderr kevo-delete -v -P nothing a.kv
+	equal note "$stderr" 'kevo-delete: 0 records removed'
+	left 'b2 c '
 }
 
 @test "delete: named keys go in one commit" {
@@ -124,8 +156,9 @@ left() {
 	fails 64 '*' kevo-delete --from '' a.kv
 	fails 64 '*' kevo-delete --to= a.kv
 	fails 64 '*key*' kevo-delete a.kv ''
-	fails 64 '*' kevo-delete a.kv
-	fails 64 '*' kevo-delete
+	fails 64 'KEY is missing*--all*' kevo-delete a.kv
+	fails 64 'DB is missing*' kevo-delete
+	fails 64 '-m goes with -p*' kevo-delete -m a.kv a1
 	fails 64 '*' kevo-delete -l 1 a.kv
 	fails 64 '*' kevo-delete --all a.kv a1
 	fails 64 '*options go before DB*' kevo-delete -P a a.kv -q

@@ -31,13 +31,16 @@ some() {
 	kevo-export a.kv >want
 	is '' kevo-export -o out.tsv a.kv
 	cmp want out.tsv
+	ok kevo-export -o - a.kv
+	equal '-o -' "$output" "$(cat want)"
+	[ ! -e - ]
 	is '' kevo-export --output=out.tsv -P a a.kv
 	is 2 grep -c . out.tsv
 	kevo-put a.kv nul "x"
 	printf 'v\0w' | kevo-put -i a.kv nul
 	cp out.tsv before
 	run -65 --separate-stderr kevo-export -0 -o out.tsv a.kv
-	matches "$stderr" 'kevo-export: *nul*'
+	matches "$stderr" 'kevo-export: *nul*hint: *-f tsv*'
 	cmp before out.tsv
 	fails 66 'no.kv: no such database*' kevo-export -o out.tsv no.kv
 	cmp before out.tsv

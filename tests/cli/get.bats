@@ -44,10 +44,16 @@ some() {
 
 @test "get: wrong operands are 64; several keys need a format" {
 	some
-	fails 64 '*' kevo-get
-	fails 64 '*' kevo-get a.kv
+	fails 64 'DB is missing*' kevo-get
+	fails 64 'KEY is missing*-i*' kevo-get a.kv
 	fails 64 '*' kevo-get a.kv a b
 	fails 64 '*options go before DB*' kevo-get a.kv a -q
+	fails 64 '*options go before DB*' kevo-get a.kv a -f json
+	fails 64 '*options go before DB*hint: *--*' kevo-get -f tsv a.kv a -q
+	fails 64 '*options go before DB*' kevo-get -f tsv a.kv a --format=hex
+	kevo-put a.kv -q dash
+	is dash kevo-get a.kv -q
+	is $'a\t1\n-q\tdash' kevo-get -f tsv -- a.kv a -q
 	fails 64 '*' kevo-get -f raw a.kv a b
 	fails 64 '*' kevo-get -f raw -i a.kv </dev/null
 	fails 64 '*key*' kevo-get a.kv ''

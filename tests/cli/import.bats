@@ -67,19 +67,51 @@ imports() {
 	printf 'c\t3\nd\t4\\q\n' >bad
 	run -65 --separate-stderr kevo-import a.kv good bad
 	matches "${stderr_lines[0]}" 'kevo-import: bad:2: *'
-	matches "$stderr" '*kevo-import: hint: *3 records*'
+	matches "${stderr_lines[-1]}" \
+		'kevo-import: 3 records were imported before'
 	is 3 kevo-scan -c a.kv
 	fails 65 'bad:2: *' kevo-import -1 b.kv good bad
 	is 0 kevo-scan -c b.kv
 	imports '*4 records imported' kevo-import -1 b.kv good good
 	is 2 kevo-scan -c b.kv
-	run --separate-stderr kevo-import c.kv good missing
-	equal status "$status" 66
-	matches "$stderr" 'kevo-import: *missing: *'
+}
+
+@test "import: files that cannot be read are noticed before all else" {
+	printf 'a\t1\nb\t2\n' >good
+	fails 66 'missing: *' kevo-import c.kv good missing
 	mkdir dir
-	run --separate-stderr kevo-import c.kv dir
-	matches "$status" '@(65|66|74)'
-	matches "$stderr" 'kevo-import: *dir: *'
+	fails 74 'dir: *' kevo-import c.kv good dir
+	: >closed
+	chmod 0 closed
+	fails 77 'closed: *' nodac kevo-import c.kv good closed
+	fails 74 '(stdin): *' kevo-import c.kv <dir
+	run -74 --separate-stderr bash -c 'kevo-import c.kv <&-'
+	matches "$stderr" 'kevo-import: (stdin): *'
+	[ ! -e c.kv ]
+	# A pipe is opened once, and only to be read.
+	imports '*3 records imported' bash -c \
+		'kevo-import c.kv good <(printf "c\t3\n")'
+	is $'a\t1\nb\t2\nc\t3' kevo-scan c.kv
+}
+
+@test "import: progress that was asked for ends with a line" {
+	printf 'a\t1\nb\t2\n' >in
+	run -0 --separate-stderr kevo-import -q --progress=numeric a.kv in
+	equal last "$stderr" 100
+	run -0 --separate-stderr kevo-import -q --progress=numeric a.kv < <(cat in)
+	equal last "$stderr" 2
+	run -0 --separate-stderr kevo-import -q --progress a.kv in
+	matches "$stderr" 'kevo-import: imported 2 records, *'
+	run -0 --separate-stderr kevo-import -q --progress -n a.kv in
+	matches "$stderr" 'kevo-import: checked 2 records*'
+	run -0 --separate-stderr kevo-import -q --progress=always a.kv /dev/null
+	matches "$stderr" 'kevo-import: imported 0 records*'
+	is '' kevo-import -q --progress=auto a.kv in
+	is '' kevo-import -q --progress=never a.kv in
+	run -0 --separate-stderr kevo-put -i --progress=numeric a.kv <in
+	equal last "$stderr" 100
+	run -0 --separate-stderr kevo-export -o out --progress=always a.kv
+	matches "$stderr" 'kevo-export: exported 2 records, *'
 }
 
 @test "import: -n checks and writes nothing" {

@@ -209,6 +209,36 @@ teardown() { common_teardown; }
 	equal option "$output" --if-present
 	run -0 bash ask.sh kevo-scan -f json
 	equal formats "$(sort <<<"$output")" $'jsonl\njsonl64'
+	# Those that the option takes, and all of them.
+	while read -r tool option; do
+		run -64 "$tool" "$option" nonsense
+		want=$(sed -n 's/.*the formats here are //p' <<<"$output" |
+			tr ' ' '\n' | sort)
+		run -0 bash ask.sh "$tool" "$option" ''
+		[ "$tool$option" != kevo-get--input-format ] ||
+			output=$output$'\ncsv'
+		equal "$tool $option" "$(sort <<<"$output")" "$want"
+	done <<-'END'
+		kevo-put -f
+		kevo-import --format
+		kevo-get -f
+		kevo-get --input-format
+		kevo-delete -f
+		kevo-scan -f
+		kevo-export -f
+	END
+	run -0 bash ask.sh kevo-init --set mem
+	equal setting "$output" memtable_bytes=
+	run -0 bash ask.sh kevo-init --set = s
+	equal setting "$(sort <<<"$output")" $'sync=batch\nsync=full\nsync=none'
+	run -0 bash ask.sh kevo-put --sync = b
+	equal mode "$output" batch
+	run -0 bash ask.sh kevo-put --progress = n
+	equal when "$(sort <<<"$output")" $'never\nnumeric'
+	run -0 bash ask.sh kevo commands ''
+	equal 'after commands' "$output" ''
+	run -0 bash ask.sh kevo help delet
+	equal topic "$output" delete
 	run -0 bash ask.sh kevo sca
 	equal tool "$output" scan
 	mkdir data.kv

@@ -24,9 +24,10 @@ teardown() { common_teardown; }
 }
 
 @test "put: too few or too many operands are 64, with a hint about options" {
-	fails 64 '*' kevo-put
-	fails 64 '*' kevo-put a.kv
-	fails 64 '*' kevo-put a.kv k
+	fails 64 'DB is missing*' kevo-put
+	fails 64 'DB is missing*' kevo-put -i </dev/null
+	fails 64 'KEY is missing*hint: -i*' kevo-put a.kv
+	fails 64 'VALUE is missing*hint: -i takes it from *' kevo-put a.kv k
 	fails 64 '*w*too many*' kevo-put a.kv k v w
 	fails 64 '*options go before DB*' kevo-put a.kv k v -q
 	fails 64 '*options go before DB*' kevo-put a.kv --if-absent k v
@@ -175,6 +176,11 @@ teardown() { common_teardown; }
 	for ttl in x -1 '' 5y 1.5.2 99999999999999999999; do
 		fails 64 '*-t*' kevo-put -t "$ttl" a.kv k v
 	done
+	for ttl in 99999999999999999999 999999999999 99999999999d 300000d; do
+		fails 64 "-t: $ttl: too long*" kevo-put -t "$ttl" a.kv k v
+	done
+	fails 64 '-w: 99999999999999999999: too long*' \
+		kevo-put -w 99999999999999999999 a.kv k v
 }
 
 @test "put: -i takes records, the last of a key wins" {
@@ -191,13 +197,34 @@ teardown() { common_teardown; }
 	matches "${stderr_lines[0]}" 'kevo-put: (stdin):3: *\\q*value*'
 	matches "$stderr" '*kevo-put: hint: *'
 	matches "$stderr" '*use -f text*'
-	matches "$stderr" '*2 records*'
+	equal 'how many' "${stderr_lines[-1]}" \
+		'kevo-put: 2 records were stored before'
 	is $'a\t1\nb\t2' kevo-scan a.kv
 	fails 65 '(stdin):1: *' piped 'no tab\n' kevo-put -i b.kv
 	fails 65 '(stdin):2: *--crlf*' piped 'a\t1\nb\t2\r\n' kevo-put -i b.kv
 	is $'a\t1' kevo-scan b.kv
 	ok piped 'b\t2\r\n' kevo-put -i --crlf b.kv
 	is 2 kevo-get b.kv b
+}
+
+@test "put: input that is binary gets the hint that helps" {
+	head -c 3000 "$KEVO_BUILD/bin/kevo-put" >binary
+	printf '\211PNG\r\n\032\n' >png
+	printf 'a\tv\\q\0\n' >late
+	for in in binary png late; do
+		fails 65 '(stdin):1: *hint: is it binary? kevo-put -i DB KEY *' \
+			kevo-put -i a.kv <$in
+		[[ $stderr != *'use -'* ]]
+	done
+	fails 65 '(stdin):1: *binary?*' kevo-put -i -f text a.kv <png
+	fails 65 '(stdin):1: *binary?*' kevo-import -f hex a.kv <binary
+	ok kevo-put -i a.kv binary <binary
+	kevo-get a.kv binary | cmp - binary
+	# Text of any language is not.
+	for in in 'gr\303\274n\n' '\342\202\254\t\\q\n' 'a\tb\r\n'; do
+		run -65 --separate-stderr piped "$in" kevo-put -i a.kv
+		[[ $stderr != *binary* ]]
+	done
 }
 
 @test "put: -f, -0, -j and -k choose what the input looks like" {
@@ -252,7 +279,9 @@ teardown() { common_teardown; }
 	seq 3000 | sed 's/$/\tv/' | kevo-put -b 100 -i c.kv
 	is 30 bash -c 'kevo-scan -m c.kv | cut -f2 | sort -u | wc -l'
 	fails 64 '*-b*' kevo-put -b 0 -i c.kv </dev/null
-	fails 64 '*-b*' kevo-put -b x -i c.kv </dev/null
+	fails 64 '-b: x: not a whole number' kevo-put -b x -i c.kv </dev/null
+	fails 64 '-b: 4194305: at most 4194304' \
+		kevo-put -b 4194305 -i c.kv </dev/null
 	fails 64 '*' kevo-put -b 5 c.kv k v
 }
 
@@ -346,6 +375,22 @@ teardown() { common_teardown; }
 	child=$waiter
 	ends 0
 	is v kevo-get a.kv k
+}
+
+@test "put: a LOCK replaced under it is 74, since trying again is no use" {
+	converse kevo-put -i -b 1 --ack a.kv 2>said
+	ask $'a\t1'
+	hear
+	equal stored "$line" 1
+	rm a.kv/LOCK
+	(umask 077 && : >a.kv/LOCK)
+	sleep 0.1
+	ask $'b\t2'
+	hang_up
+	ends 74
+	matches "$(cat said)" 'kevo-put: a.kv/LOCK was replaced *'
+	matches "$(cat said)" '*1 record was stored before'
+	ok kevo-put a.kv b 2
 }
 
 @test "put: --sync and KEVO_SYNC decide about the disk" {

@@ -316,6 +316,37 @@ make_key(enum shape shape, uint8_t *k)
 
 /* ---- comparison with the model ----------------------------------------- */
 
+static int
+fetch(void *arg, void *buf, uint32_t len, uint64_t place)
+{
+	const struct kv_index *ix = arg;
+
+	if (place > ix->arena_len || len > ix->arena_len - place)
+		return -1;
+	memcpy(buf, ix->arena + place, len);
+	return 0;
+}
+
+/* Look up without the map.  The key is not compared there, so it is here. */
+static int
+find_unmapped(const struct kv_index *ix, const uint8_t *key, size_t klen,
+    uint64_t seq, struct kv_index_hit *hit)
+{
+	const struct kv_index_head *h = (const void *)ix->arena;
+	struct kv_index copy = *ix;
+	struct kv_index_source src = { fetch, &copy, h->size, h->root };
+	const uint8_t *found;
+	uint32_t found_len;
+	int rc = kv_index_find_unmapped(&src, key, klen, seq, hit);
+
+	if (rc != 1)
+		return rc;
+	if (kv_op_key(ix->log, ix->log_len, hit->off, &found,
+	    &found_len) != 0)
+		return -1;
+	return found_len == klen && memcmp(found, key, klen) == 0;
+}
+
 static void
 check_find(struct test *t, const struct world *w, const struct model *m,
     const uint8_t *key, size_t klen, uint64_t seq)
@@ -325,6 +356,10 @@ check_find(struct test *t, const struct world *w, const struct model *m,
 	struct kv_index_hit hit = { 0, 0 };
 	int rc = kv_index_find(&w->ix, key, klen, seq, &hit);
 
+	check(t, rc == (v != NULL));
+	if (v != NULL)
+		check(t, hit.seq == v->seq && hit.off == v->off);
+	rc = find_unmapped(&w->ix, key, klen, seq, &hit);
 	check(t, rc == (v != NULL));
 	if (v != NULL)
 		check(t, hit.seq == v->seq && hit.off == v->off);
