@@ -188,5 +188,8 @@ cli_key(char *s, int escaped)
 
 	if (len == 0)
 		cli_die(EX_USAGE_, "empty key");
+	if (len > KEVO_KEY_MAX)		/* before a database is created for it */
+		cli_die(EX_DATAERR_, "key of %zu bytes: the limit is %u", len,
+		    KEVO_KEY_MAX);
 	return len;
 }

@@ -60,4 +60,13 @@ put_le64(void *p, uint64_t v)
 	memcpy(p, &v, sizeof(v));
 }
 
+/* 0 to 15, or -1 if c is no lower-case hexadecimal digit. */
+static inline int
+hex_digit_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 #endif /* KV_CODING_H */

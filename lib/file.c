@@ -9,6 +9,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "coding.h"
 #include "env.h"
 #include "file.h"
 #include "kevo.h"
@@ -331,16 +332,6 @@ kv_fs_supported(int fd, uint64_t *type)
 	return 0;
 }
 
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return -1;
-}
-
 void
 kv_boot_id(uint8_t out[16])
 {
@@ -356,7 +347,7 @@ kv_boot_id(uint8_t out[16])
 	len = read(fd, text, sizeof(text));
 	close(fd);
 	for (ssize_t i = 0; i < len && n < 32; i++) {
-		int d = hex_digit(text[i]);
+		int d = hex_digit_value(text[i]);
 
 		if (d < 0)
 			continue;

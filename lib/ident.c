@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "coding.h"
 #include "env.h"
 #include "file.h"
 #include "hash.h"
@@ -228,14 +229,6 @@ hash_matches(const char *text, size_t len)
 }
 
 static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static int
 decode(const char *text, struct kv_ident *id)
 {
 	char buf[64];
@@ -245,7 +238,7 @@ decode(const char *text, struct kv_ident *id)
 	if (field(text, "id", buf, sizeof(buf)) == NULL || strlen(buf) != 32)
 		return -1;
 	for (int i = 0; i < 32; i++) {
-		int d = hex_digit(buf[i]);
+		int d = hex_digit_value(buf[i]);
 
 		if (d < 0)
 			return -1;

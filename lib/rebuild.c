@@ -49,14 +49,11 @@ is_segment_name(const char *s, uint64_t *counter)
 	uint64_t v = 0;
 
 	for (int i = 0; i < 16; i++) {
-		char c = s[i];
+		int d = hex_digit_value(s[i]);
 
-		if (c >= '0' && c <= '9')
-			v = v << 4 | (uint64_t)(c - '0');
-		else if (c >= 'a' && c <= 'f')
-			v = v << 4 | (uint64_t)(c - 'a' + 10);
-		else
+		if (d < 0)
 			return 0;
+		v = v << 4 | (uint64_t)d;
 	}
 	*counter = v;
 	return strcmp(s + 16, ".seg") == 0;

@@ -492,3 +492,10 @@ teardown() { common_teardown; }
 	equal 'other notes' "$(grep -v record notes)" ''
 	is 2 kevo-scan -c a.kv
 }
+
+@test "put: a key over the limit is 65 and creates nothing" {
+	head -c 65537 /dev/zero | tr '\0' k >long
+	fails 65 '*key of 65537 bytes: the limit is 65536*' \
+		kevo-put new.kv "$(cat long)" v
+	[ ! -e new.kv ]
+}
