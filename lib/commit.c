@@ -138,6 +138,30 @@ check_place(struct kevo *db)
 	return kv_control_linked(&db->env, db->ctl_fd) ? 0 : KV_RETRY;
 }
 
+/*
+ * Does the log end where control says?  One comparison with the log's own
+ * bytes; control may have been damaged, and what is appended at a wrong place
+ * would be lost with all that follows.
+ */
+static int
+tail_is_sound(const struct kevo *db, const struct kv_seg *s)
+{
+	const struct kv_tail *t = kv_tail(db->ctl);
+	uint64_t chain, writing, appended;
+
+	writing = atomic_load_explicit(&db->ctl->writing,
+	    memory_order_relaxed);
+	appended = atomic_load_explicit(&db->ctl->appended,
+	    memory_order_relaxed);
+	if (writing == KV_WRITING_SEAL)
+		return 1;	/* the rotation may have moved it on */
+	if (t->seq != appended && (writing == KV_WRITING_NOTHING ||
+	    t->seq != appended + 1))
+		return 0;
+	return t->segment == s->counter &&
+	    kv_chain_before(s, t->off, &chain) == 0 && chain == t->chain;
+}
+
 int
 kv_writer_lock(struct kevo *db)
 {
@@ -159,9 +183,13 @@ kv_writer_lock(struct kevo *db)
 		kv_holder_set(db->ctl, db->pid, db->program);
 		rc = check_place(db);
 		if (rc == 0 && (rc = kv_view_extend(db)) == 0 &&
-		    (rc = kv_active_seg(db, &active)) == 0 &&
-		    (rc = kv_repair(db)) == 0)
-			return 0;
+		    (rc = kv_active_seg(db, &active)) == 0) {
+			if (!tail_is_sound(db, active)) {
+				atomic_store(&db->ctl->retired, 1);
+				rc = KV_RETRY;
+			} else if ((rc = kv_repair(db)) == 0)
+				return 0;
+		}
 		if (db->broken == db->ctl->generation)
 			rc = KV_RETRY;
 		kv_word_unlock(&db->ctl->writer);

@@ -254,6 +254,9 @@ int kv_rotate(struct kevo *db, uint64_t need, uint64_t nops);
 /* Finish or undo what the mark says.  KV_RETRY never comes back. */
 int kv_repair(struct kevo *db);
 
+/* The chain value before off, from the log.  0, or -1 if off cannot be. */
+int kv_chain_before(const struct kv_seg *s, uint64_t off, uint64_t *chain);
+
 /* ---- sync.c ------------------------------------------------------------ */
 
 /* After unlocking: make commit seq visible, and durable if sync says so. */

@@ -9,8 +9,8 @@
  * the unfinished step; every step here can be repeated if its doer dies too.
  */
 
-static int
-chain_before(const struct kv_seg *s, uint64_t off, uint64_t *chain)
+int
+kv_chain_before(const struct kv_seg *s, uint64_t off, uint64_t *chain)
 {
 	if (off == KV_SEGMENT_HEAD) {
 		*chain = s->head.chain_before;
@@ -86,7 +86,7 @@ repair_record(struct kevo *db)
 
 	if ((rc = kv_active_seg(db, &s)) != 0)
 		return rc;
-	if (off > t->off || chain_before(s, off, &chain) != 0 ||
+	if (off > t->off || kv_chain_before(s, off, &chain) != 0 ||
 	    off > s->log_len || len > s->log_len - off)
 		return damaged_log(db, s, off);
 	seq = off == t->off ? t->seq + 1 : t->seq;
