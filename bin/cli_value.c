@@ -188,7 +188,8 @@ cli_key(char *s, int escaped)
 
 	if (len == 0)
 		cli_die(EX_USAGE_, "empty key");
-	if (len > KEVO_KEY_MAX)		/* before a database is created for it */
+	/* Before a database is created for it. */
+	if (len > KEVO_KEY_MAX)
 		cli_die(EX_DATAERR_, "key of %zu bytes: the limit is %u", len,
 		    KEVO_KEY_MAX);
 	return len;

@@ -21,7 +21,7 @@ static const struct cli_opt opts[] = {
 	ROW_QUIET,
 	ROW_VERBOSE,
 	ROW_NO_CREATE,
-	ROW_FORMAT("format of the lines: ops or text (ops)"),
+	ROW_FORMAT_OF("ops text", "format of the lines: ops or text (ops)"),
 	ROW_WAIT,
 	ROW_SYNC,
 	ROW_END
@@ -62,8 +62,7 @@ parse(struct txn *x, struct cli_args *a)
 		else if (!opt_format(&x->format, a, id,
 		    1u << FORMAT_OPS | 1u << FORMAT_TEXT))
 			cli_common(&x->open, a, id);
-	if (a->i == a->argc)
-		cli_usage("no database given");
+	cli_operands(a, 1, -1);
 	if (!x->from_stdin)
 		cli_usage("give -i: checks and changes are taken from "
 		    "standard input");
@@ -208,7 +207,7 @@ write_all(struct txn *x, struct kevo_txn *t)
 	return rc;
 }
 
-static void
+static void __attribute__((noreturn))
 end_failed(struct kevo *db, struct kevo_txn *t, int rc)
 {
 	char why[1024];

@@ -223,13 +223,16 @@ reserve_log(struct kevo *db, struct kv_seg *s, uint64_t end)
 	struct kv_control *c = db->ctl;
 	uint64_t from = atomic_load_explicit(&c->reserved_to,
 	    memory_order_relaxed);
-	uint64_t step = from, to;
+	uint64_t used = kv_tail(c)->off, step, to;
 	char name[KV_SEGMENT_NAME_LEN];
 	const char *full;
 	int rc;
 
 	if (end <= from)
 		return 0;
+	if (from < used)
+		from = used;	/* whatever control says: no record is zeroed */
+	step = from;
 	if (step < RESERVE_MIN)
 		step = RESERVE_MIN;
 	if (step > RESERVE_MAX)
@@ -324,7 +327,6 @@ kv_append(struct kevo *db, struct kevo_batch *b, int full, uint64_t *seq)
 	t.seq++;
 	t.time_ns = time_ns;
 	t.chain = get_le64(b->buf + total - KV_TRAILER_LEN);
-	t.records++;
 	kv_set_tail(c, &t);
 	if (full)
 		atomic_store_explicit(&c->full_to, t.seq,

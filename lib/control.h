@@ -12,6 +12,7 @@
 #define KV_CONTROL_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct kv_env;
@@ -28,7 +29,6 @@ struct kv_tail {
 	uint64_t seq;		/* of the last record */
 	uint64_t chain;		/* its chain value */
 	uint64_t time_ns;	/* its commit time */
-	uint64_t records;	/* in this segment, for its seal */
 };
 
 enum kv_writing_kind {

@@ -310,7 +310,6 @@ scan_segment(struct build *b, struct kv_seg *s)
 	b->tail.off = w.off;
 	b->tail.seq = w.seq;
 	b->tail.chain = w.chain;
-	b->tail.records = w.records;
 	return rc;
 }
 

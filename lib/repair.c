@@ -64,7 +64,6 @@ roll_forward(struct kevo *db, struct kv_seg *s, uint64_t off, uint64_t len)
 		t.seq = seq;
 		t.time_ns = get_le64(rec + 16);
 		t.chain = get_le64(rec + len - KV_TRAILER_LEN);
-		t.records++;
 		kv_set_tail(c, &t);
 	}
 	/* Whether its writer wanted it durable died with it: yes. */

@@ -65,7 +65,8 @@ write_seal(struct kevo *db, struct kv_seg *s, const struct kv_tail *t)
 {
 	uint8_t buf[KV_SEAL_LEN];
 	struct kv_seal seal = {
-		.last_seq = t->seq, .records = t->records,
+		.last_seq = t->seq,
+		.records = t->seq + 1 - s->head.first_seq,
 		.file_len = t->off + KV_SEAL_LEN, .chain = t->chain,
 		.time_ns = t->time_ns, .head_hash = s->head.hash
 	};
@@ -131,7 +132,6 @@ kv_rotate(struct kevo *db, uint64_t need, uint64_t nops)
 		return rc;
 	t.segment++;
 	t.off = KV_SEGMENT_HEAD;
-	t.records = 0;
 	atomic_store_explicit(&c->reserved_to, KV_SEGMENT_HEAD,
 	    memory_order_relaxed);
 	kv_set_tail(c, &t);

@@ -83,6 +83,17 @@ page() {
 }
 @test "examples: kevo-import" { page kevo-import.1; }
 @test "examples: kevo" { page kevo.1; }
+@test "examples: kevo-txn" {
+	page kevo-txn.1
+	is $'acct/a\t70\nacct/b\t30' kevo-scan page/bank.kv
+	is 2 kevo-get page/etl.kv ckpt:source.txt
+	is rps=50 kevo-get page/conf.kv limits
+}
+@test "examples: kevo-shell" {
+	page kevo-shell.1
+	is 2 kevo-get page/data.kv users
+	matches "$(cat out)" '*there is no user 9'
+}
 
 @test "examples: every page of a tool is among these" {
 	local src tool

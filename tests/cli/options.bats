@@ -51,7 +51,11 @@ teardown() { common_teardown; }
 		fails 64 '*-Z*usage: *' "$tool" -Z
 		fails 64 '*--verion*--version*usage: *' "$tool" --verion
 		fails 64 '*--version*no argument*' "$tool" --version=1
-		fails 64 '*usage: *' "$tool"
+		# Without an operand kevo is the shell, without a database.
+		case $tool in
+		kevo | kevo-shell) ok "$tool" </dev/null ;;
+		*) fails 64 '*usage: *' "$tool" ;;
+		esac
 	done
 	fails 64 '*-w*' kevo-put -w
 	fails 64 '*--wait*' kevo-put --wait
@@ -123,6 +127,7 @@ teardown() { common_teardown; }
 		scan -E -q -v -k -m -r -e -j -f -0 -l -c --values --from --to --after --suffix --glob
 		incr -E -q -C -w -t --sync
 		export -f -o -P --from --to --progress
+		txn -i -n -f -q -w -C --sync
 		import -f -P --on-duplicate -1 --sorted -n --crlf -q -w -C --sync --progress
 	EOF
 }

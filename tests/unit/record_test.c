@@ -166,6 +166,8 @@ test_op_garbage(void)
 
 /* ---- frames ------------------------------------------------------------ */
 
+#define NONCE	((uint64_t)0xfedcba9876543210)
+
 static struct kv_frame
 any_frame(void)
 {
@@ -188,8 +190,8 @@ test_frame(void)
 
 	for (int i = 0; i < 100; i++) {
 		f = any_frame();
-		kv_frame_encode(b, &f);
-		expect(kv_frame_decode(b, &g) == 0 &&
+		kv_frame_encode(b, &f, NONCE);
+		expect(kv_frame_decode(b, &g, NONCE) == 0 &&
 		    g.payload_len == f.payload_len && g.type == f.type &&
 		    g.seq == f.seq && g.time_ns == f.time_ns &&
 		    g.durable == f.durable);
@@ -197,17 +199,23 @@ test_frame(void)
 	expect(get_le32(b) == f.payload_len && b[4] == f.type && b[5] == 0 &&
 	    get_le16(b + 6) == 0 && get_le64(b + 8) == f.seq &&
 	    get_le64(b + 16) == f.time_ns && get_le64(b + 24) == f.durable &&
-	    get_le64(b + 32) == kv_hash(b, 32, 0));
+	    get_le64(b + 32) == kv_hash(b, 32, NONCE));
 	tap_report("frame: round trip, each field where the format says");
 	for (int bit = 0; bit < KV_FRAME_LEN * 8; bit++) {
 		b[bit / 8] ^= (uint8_t)(1 << bit % 8);
-		expect(kv_frame_decode(b, &g) == -1);
+		expect(kv_frame_decode(b, &g, NONCE) == -1);
 		b[bit / 8] ^= (uint8_t)(1 << bit % 8);
 	}
-	expect(kv_frame_decode(b, &g) == 0);
+	expect(kv_frame_decode(b, &g, NONCE) == 0);
 	memset(b, 0, sizeof(b));
-	expect(kv_frame_decode(b, &g) == -1);
+	expect(kv_frame_decode(b, &g, NONCE) == -1);
 	tap_report("frame: any bit flipped, and zeros, are refused");
+	f = any_frame();
+	kv_frame_encode(b, &f, NONCE);
+	for (int bit = 0; bit < 64; bit++)
+		expect(kv_frame_decode(b, &g, NONCE ^ (uint64_t)1 << bit) ==
+		    -1);
+	tap_report("frame: that of another epoch or database is refused");
 }
 
 /* The hash is right, a field is not. */
@@ -222,17 +230,17 @@ test_frame_fields(void)
 	uint8_t b[KV_FRAME_LEN];
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		kv_frame_encode(b, &f);
+		kv_frame_encode(b, &f, NONCE);
 		b[bad[i].off] = bad[i].value;
-		put_le64(b + 32, kv_hash(b, 32, 0));
-		expect(kv_frame_decode(b, &g) == -1);
+		put_le64(b + 32, kv_hash(b, 32, NONCE));
+		expect(kv_frame_decode(b, &g, NONCE) == -1);
 	}
 	f.payload_len = KV_PAYLOAD_MAX;
-	kv_frame_encode(b, &f);
-	expect(kv_frame_decode(b, &g) == 0);
+	kv_frame_encode(b, &f, NONCE);
+	expect(kv_frame_decode(b, &g, NONCE) == 0);
 	f.payload_len++;
-	kv_frame_encode(b, &f);
-	expect(kv_frame_decode(b, &g) == -1);
+	kv_frame_encode(b, &f, NONCE);
+	expect(kv_frame_decode(b, &g, NONCE) == -1);
 	tap_report("frame: fields out of range are refused");
 }
 

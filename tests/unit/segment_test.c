@@ -57,7 +57,7 @@ finish(struct world *w, uint32_t payload_len, uint64_t seq, uint64_t durable)
 	struct kv_frame f = { payload_len, KV_RECORD_COMMIT, seq,
 		seq * 10, durable };
 
-	kv_frame_encode(rec, &f);
+	kv_frame_encode(rec, &f, w->head.nonce);
 	w->chain = kv_chain(rec, total - KV_TRAILER_LEN, w->chain);
 	put_le64(rec + total - KV_TRAILER_LEN, w->chain);
 	w->off += total;
@@ -380,11 +380,10 @@ test_holes(void)
 			memset(w.b + from, 0, n);
 			if (memcmp(w.b, was.b, was.off) == 0)
 				continue;
-			if (n == 8 && record_of(&was, from) != r)
-				continue;
-			expect(walk(&w, ROOM).end == KV_WALK_BAD &&
-			    walk(&w, ROOM).records >= r);
+			expect(walk(&w, ROOM).records >= r);
 			expect(walk(&w, ROOM).records < RECORDS);
+			if (!kv_all_zero(w.b + from, w.off - from))
+				expect(walk(&w, ROOM).end == KV_WALK_BAD);
 		}
 	for (int r = 0; r < RECORDS; r++) {
 		w = was;
@@ -581,12 +580,25 @@ test_frames_in_values(void)
 
 	begin(&w, ROOM);
 	append(&w, 1, 0);
-	kv_frame_encode(frame, &f);
+	kv_frame_encode(frame, &f, w.head.nonce);
 	append_value(&w, frame, sizeof(frame), 0);
 	w.b[w.at[1]] ^= 1;
 	expect(!claims(w.b, ROOM, w.at[1], 1001));
 	tap_report("values: a frame in one that names older commits as durable "
 	    "claims nothing");
+
+	/* Another database's log, stored in this one: its numbers are high,
+	 * and it lies where frames may lie. */
+	begin(&inner, ROOM);
+	inner.seq = 1 << 20;
+	for (int i = 0; i < 4; i++)
+		append(&inner, 1, inner.seq);
+	begin(&w, ROOM);
+	append(&w, 1, 0);
+	append_value(&w, inner.b, inner.len, 0);
+	w.b[w.at[1]] ^= 1;
+	expect(!claims(w.b, ROOM, w.at[1], 1001));
+	tap_report("values: nor do the frames of another database");
 }
 
 /* ---- what was on disk -------------------------------------------------- */
