@@ -7,10 +7,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -24,6 +26,8 @@ static const struct cli_opt opts[] = {
 	ROW_NULL,
 	{ 'o', 'o', "output", CLI_REQUIRED, "FILE",
 	    "write FILE, whole or not at all; -: stdout" },
+	{ 'z', 'z', "compress", CLI_REQUIRED, "HOW:none zstd gzip",
+	    "compress by the command zstd or gzip (none)" },
 	ROW_PREFIX("only keys that begin with P"),
 	ROW_FROM,
 	ROW_TO,
@@ -45,8 +49,8 @@ static const struct cli_opt opts[] = {
 static const struct cli_tool tool = {
 	"kevo-export",
 	"Write all records, or a range of them, as one stream",
-	"[-Eqvjkm] [-f F|-0] [-o FILE] [-P P] [--from K] [--to K]\n"
-	" [--progress] DB",
+	"[-Eqvjkm] [-f F|-0] [-o FILE] [-z none|zstd|gzip] [-P P]\n"
+	" [--from K] [--to K] [--progress] DB",
 	opts,
 	"  kevo-export data.kv > data.tsv\n"
 	"  kevo-export -f jsonl -o users.jsonl -P user: data.kv\n"
@@ -61,6 +65,7 @@ struct export {
 	struct range range;
 	int escaped;
 	const char *output;
+	const char *compress;	/* command of -z; NULL: none */
 	uint64_t records, bytes;
 	uint64_t total_bytes;	/* for progress; 0: not known */
 };
@@ -163,6 +168,59 @@ finish_output(const char *path)
 	sync_directory(path);
 }
 
+/* ---- compression ------------------------------------------------------- */
+
+/*
+ * Compression is another program's work: it stands between us and where the
+ * stream goes.
+ */
+static pid_t compressor = -1;
+
+static void
+start_compressor(const char *command)
+{
+	char name[8], quiet[] = "-q", out[] = "-c";
+	char *argv[] = { name, quiet, out, NULL };
+	posix_spawn_file_actions_t fa;
+	int p[2], rc;
+
+	if (file.fd < 0 && cli_out_is_tty())
+		cli_die(EX_USAGE_, "-z: compressed data does not go to a "
+		    "terminal");
+	snprintf(name, sizeof(name), "%s", command);
+	if (pipe2(p, O_CLOEXEC) != 0)
+		cli_die(EX_IOERR_, "cannot make a pipe: %s", strerror(errno));
+	if ((rc = posix_spawn_file_actions_init(&fa)) == 0)
+		rc = posix_spawn_file_actions_adddup2(&fa, p[0], 0);
+	if (rc == 0 && file.fd >= 0)
+		rc = posix_spawn_file_actions_adddup2(&fa, file.fd, 1);
+	if (rc == 0)
+		rc = posix_spawnp(&compressor, command, &fa, NULL, argv,
+		    environ);
+	posix_spawn_file_actions_destroy(&fa);
+	if (rc != 0)
+		cli_die(EX_UNAVAILABLE_, "%s: cannot be run: %s", command,
+		    strerror(rc));
+	close(p[0]);
+	cli_out_fd(cli_fd_high(p[1]), command);
+}
+
+/* All that we wrote has reached the file, compressed. */
+static void
+finish_compressor(const char *command)
+{
+	int status;
+
+	cli_out_flush();
+	if (cli_out_close() != 0)
+		cli_die(EX_IOERR_, "%s: %s", command, strerror(errno));
+	while (waitpid(compressor, &status, 0) < 0)
+		if (errno != EINTR)
+			cli_die(EX_IOERR_, "%s: %s", command, strerror(errno));
+	if (status != 0)
+		cli_die(EX_IOERR_, "%s failed", command);
+}
+
 /* ---- the stream -------------------------------------------------------- */
 
 static int
@@ -238,6 +296,16 @@ export(struct export *e, struct kevo *db)
 	kevo_snapshot_free(snap);
 }
 
+static const char *
+compressor_of(const char *how)
+{
+	if (strcmp(how, "none") == 0)
+		return NULL;
+	if (strcmp(how, "zstd") == 0 || strcmp(how, "gzip") == 0)
+		return how;
+	cli_usage("-z: %s: not one of none, zstd, gzip", how);
+}
+
 static void
 parse(struct export *e, struct cli_args *a)
 {
@@ -249,6 +317,8 @@ parse(struct export *e, struct cli_args *a)
 			e->escaped = 1;
 		else if (id == 'o')
 			e->output = a->arg;
+		else if (id == 'z')
+			e->compress = compressor_of(a->arg);
 		else if (id == OPT_PROGRESS)
 			cli_progress_mode(a->arg);
 		else if (!range_option(&e->where, a, id) &&
@@ -279,9 +349,13 @@ main(int argc, char *argv[])
 		open_output(e.output);
 	else
 		cli_signals();
-	e.format.terminal = cli_out_is_tty();
+	if (e.compress != NULL)
+		start_compressor(e.compress);
+	e.format.terminal = e.compress == NULL && cli_out_is_tty();
 	cli_progress_yield();
 	export(&e, db);
+	if (e.compress != NULL)
+		finish_compressor(e.compress);
 	if (e.output != NULL)
 		finish_output(e.output);
 	cli_out_flush();

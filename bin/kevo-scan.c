@@ -41,6 +41,8 @@ static const struct cli_opt opts[] = {
 	ROW_BYTEVALUE,
 	ROW_MAPSIZE,
 	ROW_TABLE,
+	{ OPT_AT, 0, "at", CLI_REQUIRED, "VERSION",
+	    "as it was when VERSION was the newest commit" },
 	ROW_END
 };
 
@@ -49,7 +51,7 @@ static const struct cli_tool tool = {
 	"Write records in key order, all or those whose key begins with PREFIX",
 	"[-Eqvkmrecj] [-f F|-0] [-l N] [--values] [--from K] [--to K]\n"
 	" [--after K] [--suffix S] [--glob G] [--match-value S]\n"
-	" DB [PREFIX]",
+	" [--at VERSION] DB [PREFIX]",
 	opts,
 	"  kevo-scan data.kv user:\n"
 	"  kevo-scan -r -l 10 data.kv log/\n"
@@ -63,6 +65,8 @@ struct scan {
 	struct range range;
 	int escaped, backwards, count_only, need_one, limited;
 	uint64_t limit;
+	int earlier;			/* --at */
+	uint64_t version;
 	uint64_t records, bytes;	/* found so far */
 };
 
@@ -84,6 +88,9 @@ parse(struct scan *s, struct cli_args *a)
 		else if (id == 'l') {
 			s->limited = 1;
 			s->limit = cli_number("-l", a->arg, UINT64_MAX);
+		} else if (id == OPT_AT) {
+			s->earlier = 1;
+			s->version = cli_number("--at", a->arg, UINT64_MAX);
 		} else if (!range_option(&s->where, a, id) &&
 		    !opt_format(&s->format, a, id,
 		    FORMATS_WRITE | FORMATS_RAW))
@@ -162,39 +169,43 @@ walk(struct scan *s, struct kevo *db, const struct kevo_snapshot *snap,
 	kevo_iter_free(it);
 }
 
-/* The header of this format tells how much will come: look before. */
-static void
-write_measured(struct scan *s, struct kevo *db)
+/* The snapshot of the whole run. */
+static struct kevo_snapshot *
+take_snapshot(struct scan *s, struct kevo *db)
 {
 	struct kevo_snapshot *snap;
 	int rc;
 
-	if ((rc = kevo_snapshot_new(db, &snap)) != 0)
+	rc = s->earlier ? kevo_snapshot_at(db, s->version, &snap) :
+	    kevo_snapshot_new(db, &snap);
+	if (rc == KEVO_EINVAL)
+		cli_die(EX_UNAVAILABLE_, "%s", kevo_errmsg(db));
+	if (rc != 0)
 		cli_fail(db, rc);
-	walk(s, db, snap, visit_measure);
-	s->format.total_records = s->records;
-	s->format.total_bytes = s->bytes;
+	return snap;
+}
+
+static void
+write_records(struct scan *s, struct kevo *db, struct kevo_snapshot *snap)
+{
+	/* The header of this format tells how much will come: look before. */
+	if (s->format.kind == FORMAT_LMDB && s->format.mapsize == 0) {
+		walk(s, db, snap, visit_measure);
+		s->format.total_records = s->records;
+		s->format.total_bytes = s->bytes;
+	}
 	format_begin(&s->format);
 	walk(s, db, snap, visit_write);
 	format_end(&s->format);
-	kevo_snapshot_free(snap);
 }
 
 static void
-write_records(struct scan *s, struct kevo *db)
-{
-	format_begin(&s->format);
-	walk(s, db, NULL, visit_write);
-	format_end(&s->format);
-}
-
-static void
-count_records(struct scan *s, struct kevo *db)
+count_records(struct scan *s, struct kevo *db, struct kevo_snapshot *snap)
 {
 	char line[32];
 	int n;
 
-	walk(s, db, NULL, visit_count);
+	walk(s, db, snap, visit_count);
 	n = snprintf(line, sizeof(line), "%" PRIu64 "\n", s->records);
 	cli_out(line, (size_t)n);
 }
@@ -204,6 +215,7 @@ main(int argc, char *argv[])
 {
 	static struct scan s;
 	struct cli_args a;
+	struct kevo_snapshot *snap;
 	struct kevo *db;
 
 	cli_progress_mode("never");
@@ -213,15 +225,12 @@ main(int argc, char *argv[])
 	range_init(&s.range, &s.where, s.escaped);
 	cli_guard_maps(a.argv[a.i]);
 	db = cli_open(a.argv[a.i], &s.open);
-	if (s.count_only) {
-		count_records(&s, db);
-	} else {
-		s.format.terminal = s.format.kind != FORMAT_RAW &&
-		    cli_out_is_tty();
-		if (s.format.kind == FORMAT_LMDB && s.format.mapsize == 0)
-			write_measured(&s, db);
-		else
-			write_records(&s, db);
-	}
+	snap = take_snapshot(&s, db);
+	s.format.terminal = s.format.kind != FORMAT_RAW && cli_out_is_tty();
+	if (s.count_only)
+		count_records(&s, db, snap);
+	else
+		write_records(&s, db, snap);
+	kevo_snapshot_free(snap);
 	return cli_close(db, s.need_one && s.records == 0 ? EXIT_NO : 0);
 }

@@ -38,7 +38,8 @@ enum {
 	OPT_TABLE,
 	OPT_ON_DUPLICATE,
 	OPT_SORTED,
-	OPT_SET
+	OPT_SET,
+	OPT_AT
 };
 
 #define ROW_END { 0, 0, NULL, CLI_NONE, NULL, NULL }

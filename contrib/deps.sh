@@ -31,6 +31,7 @@ check	wanted	python3	command:python3
 check	wanted	redis-server	command:redis-server
 check	wanted	redis-tools	command:redis-cli
 check	wanted	sqlite3	command:sqlite3
+check	wanted	zstd	command:zstd
 check	wanted	tinycdb	command:cdb
 check	wanted	zsh	command:zsh
 model	needed	spin	command:spin

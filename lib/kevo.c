@@ -199,6 +199,27 @@ kevo_snapshot_new(struct kevo *db, struct kevo_snapshot **out)
 	return 0;
 }
 
+int
+kevo_snapshot_at(struct kevo *db, uint64_t version,
+    struct kevo_snapshot **out)
+{
+	struct kevo_snapshot *s;
+	int rc;
+
+	if ((rc = kevo_snapshot_new(db, &s)) != 0)
+		return rc;
+	if (version > s->seq) {
+		rc = kv_fail(&db->env, KEVO_EINVAL, "%s: version %llu is not "
+		    "there yet; the newest is %llu", db->path,
+		    (unsigned long long)version, (unsigned long long)s->seq);
+		kevo_snapshot_free(s);
+		return rc;
+	}
+	s->seq = version;
+	*out = s;
+	return 0;
+}
+
 void
 kevo_snapshot_free(struct kevo_snapshot *s)
 {

@@ -194,6 +194,16 @@ int kevo_peek(struct kevo *db, const struct kevo_snapshot *snap,
 int kevo_snapshot_new(struct kevo *db, struct kevo_snapshot **out);
 void kevo_snapshot_free(struct kevo_snapshot *snap);
 
+/*
+ * The same as of an earlier commit: what a snapshot taken when `version` was
+ * the newest one would show, but for keys that have expired since.
+ *
+ * KEVO_EINVAL: there is no such commit yet.  Every commit is kept now; once
+ * there is compaction, one that is no longer kept will be an error.
+ */
+int kevo_snapshot_at(struct kevo *db, uint64_t version,
+    struct kevo_snapshot **out);
+
 /* The sequence number of the newest commit in the snapshot. */
 uint64_t kevo_snapshot_version(const struct kevo_snapshot *snap);
 

@@ -129,3 +129,23 @@ some() {
 	terminal 'kevo-export a.kv' >seen
 	kevo-export a.kv | cmp - seen
 }
+
+@test "export: -z compresses by another program" {
+	local how
+	seq 20000 | sed 's/$/\tvalue/' | kevo-put -i a.kv
+	kevo-export a.kv >plain
+	for how in gzip zstd; do
+		need "$how"
+		kevo-export -z "$how" a.kv >"packed.$how"
+		"$how" -dc "packed.$how" | cmp - plain
+		kevo-export -z "$how" -o "file.$how" a.kv
+		"$how" -dc "file.$how" | cmp - plain
+		[ "$(wc -c <"file.$how")" -lt "$(wc -c <plain)" ]
+	done
+	kevo-export -z none a.kv | cmp - plain
+	fails 64 '*not one of none, zstd, gzip*' kevo-export -z lzma a.kv
+	run -69 --separate-stderr env PATH="$(dirname "$(command -v kevo-export)")" \
+		"$(command -v kevo-export)" -z zstd a.kv
+	[[ $stderr == *'zstd: cannot be run'* ]]
+	run -74 --separate-stderr sh -c 'kevo-export -z gzip a.kv >/dev/full'
+}

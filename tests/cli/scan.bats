@@ -223,3 +223,22 @@ nothing() {
 	terminal 'kevo-scan a.kv' | kevo-put -i b.kv
 	kevo-scan -f hex a.kv | cmp - <(kevo-scan -f hex b.kv)
 }
+
+@test "scan: --at shows what an earlier commit showed" {
+	local v
+	kevo-put a.kv k old
+	kevo-put a.kv gone x
+	v=$(kevo-put --print-version a.kv z last)
+	kevo-scan a.kv >before
+	kevo-put a.kv k new
+	kevo-delete a.kv gone
+	kevo-put a.kv later y
+	kevo-scan --at "$v" a.kv | cmp - before
+	equal versions "$(kevo-scan --values --at 1 a.kv)" old
+	equal count "$(kevo-scan -c --at 0 a.kv)" 0
+	rm -r a.kv/shm
+	kevo-scan -r --at "$v" a.kv | tac | cmp - before
+	fails 69 '*version 99 is not there yet; the newest is 6*' \
+		kevo-scan --at 99 a.kv
+	fails 64 '*--at*' kevo-scan --at x a.kv
+}
