@@ -270,6 +270,13 @@ need() {
 	done
 }
 
+# Pseudo-terminals: a chroot often has none.
+need_terminal() {
+	need script
+	command script -qec true /dev/null >/dev/null 2>&1 </dev/null ||
+		skip 'no pseudo-terminals here'
+}
+
 # terminal COMMAND-LINE: run it on a terminal; what it shows is the output.
 terminal() {
 	need script

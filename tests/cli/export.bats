@@ -125,7 +125,7 @@ some() {
 	run -0 --separate-stderr kevo-export --progress=auto a.kv
 	equal 'standard error' "$stderr" ''
 	fails 64 '*--progress*sometimes*' kevo-export --progress=sometimes a.kv
-	need script
+	need_terminal
 	terminal 'kevo-export a.kv' >seen
 	kevo-export a.kv | cmp - seen
 }

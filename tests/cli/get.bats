@@ -184,7 +184,7 @@ some() {
 }
 
 @test "get: a terminal sees no control characters, but for -f raw" {
-	need script
+	need_terminal
 	printf 'red\033[31m\001\177\302\233\342\200\256\377' |
 		kevo-put -i a.kv odd
 	kevo-put a.kv plain text

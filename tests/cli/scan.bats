@@ -205,7 +205,7 @@ nothing() {
 }
 
 @test "scan: a terminal sees no control characters" {
-	need script
+	need_terminal
 	printf 'k\033[31m\tv\001\302\233\342\200\256\n' | kevo-put -i -f text a.kv
 	local format
 	for format in tsv text nul jsonl csv raw; do

@@ -28,6 +28,7 @@ script() {
 # All that was shown is in the file seen.
 typed() {
 	need python3
+	need_terminal
 	cat >typed.in
 	cat >typed.py <<-'EOF'
 		import fcntl, os, pty, re, select, struct, subprocess, sys
