@@ -7,7 +7,6 @@
  * allowed to start it again.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -311,10 +310,8 @@ cli_open(const char *operand, const struct cli_open_opts *o)
 
 	reader = (o->flags & KEVO_RDONLY) != 0;
 	fill_options(&opt, o);
-	if (!reader) {
+	if (!reader)
 		cli_guard_maps(operand);
-		signal(SIGXFSZ, SIG_IGN);	/* EFBIG says it, too */
-	}
 	rc = kevo_open(cli_db_path(operand), o->flags, &opt, &db);
 	if (rc != 0)
 		cli_fail(db, rc);

@@ -88,6 +88,7 @@ cli_guard_maps(const char *operand)
 	bus_len = n < (int)sizeof(bus_message) ? (size_t)n :
 	    sizeof(bus_message) - 1;
 	sigaction(SIGBUS, &act, NULL);
+	signal(SIGXFSZ, SIG_IGN);	/* EFBIG says it, too */
 }
 
 void

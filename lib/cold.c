@@ -249,7 +249,9 @@ kv_cold_lookup(struct kevo *db, const void *key, size_t klen,
 	    c->ctl.retired || (c->lookups > 1 &&
 	    !kv_control_linked(&db->env, c->ctl_fd)))
 		return KV_RETRY;
-	for (uint64_t n = c->ctl.active; n >= c->ctl.first && n > 0; n--) {
+	if (c->ctl.first == 0 || c->ctl.active < c->ctl.first)
+		return KV_RETRY;
+	for (uint64_t n = c->ctl.active; n >= c->ctl.first; n--) {
 		rc = find_in(db, n, key, klen, &hit, &hash);
 		if (rc == 0)
 			continue;

@@ -181,7 +181,8 @@ kv_writer_lock(struct kevo *db)
 		    deadline) == KV_WORD_TIMEOUT)
 			return busy(db);
 		kv_holder_set(db->ctl, db->pid, db->program);
-		rc = check_place(db);
+		rc = db->broken != 0 && db->broken == db->ctl->generation ?
+		    KV_RETRY : check_place(db);
 		if (rc == 0 && (rc = kv_view_extend(db)) == 0 &&
 		    (rc = kv_active_seg(db, &active)) == 0) {
 			if (!tail_is_sound(db, active)) {

@@ -101,6 +101,8 @@ kv_index_missing(struct kevo *db)
 static int
 attach_again(struct kevo *db)
 {
+	if (db->txn != NULL)
+		return kv_index_missing(db);
 	db->broken = db->ctl->generation;
 	return kv_attach(db, kv_deadline(db));
 }
@@ -270,11 +272,37 @@ check_cond(struct kevo *db, const void *key, size_t klen,
 	int rc = kv_lookup(db, db->view, kv_tail(db->ctl)->seq, key, klen,
 	    &rec);
 
-	if (rc == KV_RETRY)
-		return kv_index_missing(db);
-	if (rc < 0)
+	if (rc < 0 || rc == KV_RETRY)
 		return rc;
 	return kv_cond_holds(cond, rc == 0, &rec) ? 0 : KEVO_FALSE;
+}
+
+/*
+ * Take WRITER and evaluate the condition.  An index file that somebody removed
+ * may be needed for that: then all are built anew, once.  Returns 0 or
+ * KEVO_FALSE with WRITER held, or an error without.
+ */
+static int
+lock_and_check(struct kevo *db, const void *key, size_t klen,
+    const struct kevo_cond *cond)
+{
+	int rc;
+
+	for (int i = 0; i < TRIES; i++) {
+		if ((rc = kv_writer_lock(db)) != 0)
+			return rc;
+		if (cond->kind == KEVO_IF_ANY)
+			return 0;
+		rc = check_cond(db, key, klen, cond);
+		if (rc == 0 || rc == KEVO_FALSE)
+			return rc;
+		if (rc == KV_RETRY)
+			db->broken = db->ctl->generation;
+		kv_writer_unlock(db);
+		if (rc != KV_RETRY)
+			return rc;
+	}
+	return kv_index_missing(db);
 }
 
 /*
@@ -298,14 +326,15 @@ write_one(struct kevo *db, int kind, const void *key, size_t klen,
 	kv_batch_reset(&db->one);
 	rc = kv_batch_add(&db->one, kind, key, klen, val, vlen,
 	    w->expires_ns);
-	if (rc != 0 || (rc = kv_writer_lock(db)) != 0)
+	if (rc != 0)
+		return rc;
+	rc = lock_and_check(db, key, klen, &w->cond);
+	if (rc != 0 && rc != KEVO_FALSE)
 		return rc;
 	sync = sync_of(db, w->sync);
-	if (w->cond.kind != KEVO_IF_ANY)
-		rc = check_cond(db, key, klen, &w->cond);
 	if (rc == 0)
 		rc = kv_append(db, &db->one, kv_hides(sync), &seq);
-	else if (rc == KEVO_FALSE)
+	else
 		seq = kv_tail(db->ctl)->seq;
 	kv_writer_unlock(db);
 	if (rc == KEVO_FALSE) {

@@ -291,6 +291,23 @@ build(struct kevo *db, int64_t deadline_ms)
 	return rc;
 }
 
+/* What is left to do with a control that is mapped.  A handle that cannot do
+ * it is attached to nothing, and tries again at its next use. */
+static int
+settle(struct kevo *db)
+{
+	int rc = 0;
+
+	db->tick = kv_tick();
+	if (db->slot != 0)
+		rc = kv_slot_leave_haunted(db, db->ctl);
+	if (rc == 0)
+		rc = kv_view_extend(db);
+	if (rc != 0)
+		detach(db);
+	return rc;
+}
+
 int
 kv_warm_up(struct kevo *db)
 {
@@ -301,8 +318,7 @@ kv_warm_up(struct kevo *db)
 		return kv_attach(db, kv_deadline(db));
 	if (kv_cold_end(db) != 0 || !may_use(db, db->ctl))
 		return kv_attach(db, kv_deadline(db));
-	db->tick = kv_tick();
-	return kv_view_extend(db);
+	return settle(db);
 }
 
 int
@@ -312,6 +328,9 @@ kv_attach(struct kevo *db, int64_t deadline_ms)
 	int fd, rc;
 
 	detach(db);
+	if (db->lock_fd >= 0 && db->slot == 0 &&
+	    (rc = kv_slot_acquire(db)) != 0)
+		return rc;
 	for (int tries = 0; tries < 8; tries++) {
 		rc = kv_control_map(&db->env, &db->dir,
 		    !(db->flags & KEVO_RDONLY), &c, &fd);
@@ -320,11 +339,7 @@ kv_attach(struct kevo *db, int64_t deadline_ms)
 		if (rc == 0 && may_use(db, c)) {
 			db->ctl = c;
 			db->ctl_fd = fd;
-			db->tick = kv_tick();
-			if (db->slot != 0 &&
-			    (rc = kv_slot_leave_haunted(db, c)) != 0)
-				return rc;
-			return kv_view_extend(db);
+			return settle(db);
 		}
 		if (c != NULL)
 			kv_control_unmap(c, fd);

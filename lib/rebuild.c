@@ -354,9 +354,11 @@ build_segment(struct build *b, uint64_t counter)
 		rc = drop_unborn(b, s);
 	else if (rc == 0 && (rc = open_index(b, s)) == 0)
 		rc = scan_segment(b, s);
-	if (rc == 0 && b->private_index && !unborn)
+	if (rc == 0 && b->private_index && !unborn) {
+		close(s->fd);		/* the map stays */
+		s->fd = -1;
 		b->view->seg[counter - 1] = s;
-	else
+	} else
 		kv_seg_unref(s);
 	return rc;
 }
@@ -449,6 +451,8 @@ install_control(struct build *b, struct kv_control *old)
 	    "shm/control") != 0)
 		rc = kv_fail_errno(&db->env, kv_path(&db->dir, "shm/control"),
 		    "put in place");
+	if (rc != 0)
+		unlinkat(db->dir.fd, CONTROL_TMP, 0);
 	return rc;
 }
 

@@ -73,20 +73,13 @@ write_again(struct kevo *db, struct kv_seg *s, uint64_t end)
 	return find_range(db, s, synced, end, &from, &to);
 }
 
-/*
- * One sync of all that is appended.  `syncing` counts the syncs that began
- * and did not succeed: of the dead, and of those who are at it now, for some
- * sync beside the owner of SYNC.
- */
 static int
-sync_all(struct kevo *db, int owner)
+sync_active(struct kevo *db, uint64_t end)
 {
 	struct kv_control *c = db->ctl;
 	struct kv_seg *s;
-	uint64_t end;
 	int rc, e;
 
-	end = atomic_load_explicit(&c->appended, memory_order_acquire);
 	if ((rc = kv_view_extend(db)) != 0 || (rc = kv_active_seg(db, &s)) != 0)
 		return rc;
 	if (atomic_fetch_add(&c->syncing, 1) != 0 &&		/* S2_MARK */
@@ -98,14 +91,35 @@ sync_all(struct kevo *db, int owner)
 	 * every new reader has to see the commit. */
 	kv_raise(&c->visible, end);				/* S4_PUBLISH */
 	kv_raise(&c->synced, end);
-	/* What is left are the marks of the dead, if nobody else is at it:
-	 * their records are on disk now. */
-	if (atomic_fetch_sub(&c->syncing, 1) != 1 && owner &&
-	    kv_beside_exclude(db->lock_fd)) {
-		atomic_store(&c->syncing, 0);
-		kv_beside_leave(db->lock_fd);
-	}
 	return 0;
+}
+
+/*
+ * One sync of all that is appended.  `syncing` counts the syncs that began
+ * and did not succeed: of the dead, and of those who are at it now, for some
+ * sync beside the owner of SYNC.
+ *
+ * An owner that finds a mark keeps others from syncing beside it, and only
+ * then looks how far the log goes.  So whatever a dead syncer was about lies
+ * before that end, and when it is on disk no mark is needed any more.
+ */
+static int
+sync_all(struct kevo *db, int owner)
+{
+	struct kv_control *c = db->ctl;
+	int alone, rc;
+
+	alone = owner && atomic_load(&c->syncing) != 0 &&
+	    kv_beside_exclude(db->lock_fd);
+	rc = sync_active(db, atomic_load_explicit(&c->appended,
+	    memory_order_acquire));
+	if (rc == 0 && alone)
+		atomic_store(&c->syncing, 0);
+	else if (rc == 0)
+		atomic_fetch_sub(&c->syncing, 1);
+	if (alone)
+		kv_beside_leave(db->lock_fd);
+	return rc;
 }
 
 /* Whatever hinders a sync: the commit is in the log, so its outcome is not

@@ -151,6 +151,17 @@ own_get(struct kevo_txn *t, const void *key, size_t klen,
 	return 0;
 }
 
+/*
+ * An index file that this transaction needs was removed.  It cannot be built
+ * under it; who comes next builds all anew.
+ */
+static int
+index_missing(struct kevo_txn *t)
+{
+	atomic_store_explicit(&t->db->ctl->retired, 1, memory_order_release);
+	return kv_index_missing(t->db);
+}
+
 int
 kevo_txn_get(struct kevo_txn *t, const void *key, size_t klen,
     struct kevo_record *rec)
@@ -163,7 +174,7 @@ kevo_txn_get(struct kevo_txn *t, const void *key, size_t klen,
 	if ((rc = own_get(t, key, klen, rec)) != KEVO_FALSE)
 		return rc;
 	rc = kv_lookup(t->db, t->db->view, t->seq, key, klen, rec);
-	return rc == KV_RETRY ? kv_index_missing(t->db) : rc;
+	return rc == KV_RETRY ? index_missing(t) : rc;
 }
 
 int
@@ -202,7 +213,7 @@ kevo_txn_iter(struct kevo_txn *t, const struct kevo_range *range,
 		return rc;
 	rc = kv_iter_new(t->db, t->db->view, t->seq,
 	    t->own.arena != NULL ? &t->own : NULL, range, out);
-	return rc == KV_RETRY ? kv_index_missing(t->db) : rc;
+	return rc == KV_RETRY ? index_missing(t) : rc;
 }
 
 size_t

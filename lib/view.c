@@ -257,7 +257,9 @@ kv_view_now(struct kevo *db, uint64_t *visible)
 {
 	int rc;
 
-	if (!still_ours(db) && (rc = kv_attach(db, kv_deadline(db))) != 0)
+	/* A transaction holds the WRITER of the control that it began with. */
+	if (db->txn == NULL && !still_ours(db) &&
+	    (rc = kv_attach(db, kv_deadline(db))) != 0)
 		return rc;
 	*visible = atomic_load_explicit(&db->ctl->visible,
 	    memory_order_acquire);

@@ -149,3 +149,10 @@ some() {
 	[[ $stderr == *'zstd: cannot be run'* ]]
 	run -74 --separate-stderr sh -c 'kevo-export -z gzip a.kv >/dev/full'
 }
+
+@test "export: a limit on the size of files is 74 and leaves nothing" {
+	seq 20000 | sed 's/$/\tvalue/' | kevo-put -i a.kv
+	run -74 --separate-stderr bash -c 'ulimit -f 10; kevo-export -o out a.kv'
+	[[ $stderr == *'File too large'* ]]
+	[ -z "$(find . -name 'out*')" ]
+}

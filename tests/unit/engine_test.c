@@ -6,6 +6,8 @@
  */
 #include <kevo.h>
 
+#include "control.h"
+
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -551,6 +553,77 @@ test_attach_again(void)
 	kevo_close(a);
 }
 
+/* Overwrite eight bytes of shm/control. */
+static void
+set_control(size_t off, uint64_t value, uint64_t *old)
+{
+	char name[300];
+	int fd;
+
+	snprintf(name, sizeof(name), "%s/shm/control", dir);
+	if ((fd = open(name, O_RDWR)) < 0 ||
+	    pread(fd, old, 8, (off_t)off) != 8 ||
+	    pwrite(fd, &value, 8, (off_t)off) != 8)
+		bail("control cannot be changed");
+	close(fd);
+}
+
+static void
+test_damaged_control(void)
+{
+	size_t first = offsetof(struct kv_control, first);
+	struct kevo_snapshot *s;
+	struct kevo *r;
+	uint64_t old, dummy;
+	void *val;
+	size_t len;
+	int good;
+
+	set_control(first, 0, &old);
+	kevo_open(dir, KEVO_RDONLY, NULL, &r);
+	good = kevo_get(r, NULL, "now", 3, &val, &len) == KEVO_ECORRUPT;
+	for (int i = 0; i < 3; i++)
+		good &= kevo_snapshot_new(r, &s) == KEVO_ECORRUPT;
+	ok(good, "damaged control: an error each time, no answer and no crash");
+	set_control(first, old, &dummy);
+	ok(kevo_get(r, NULL, "now", 3, &val, &len) == 0,
+	    "damaged control: the handle works when it is mended");
+	kevo_free(val);
+	kevo_close(r);
+}
+
+static void
+test_index_removed(void)
+{
+	struct kevo_write w = { .cond = { .kind = KEVO_IF_ABSENT } };
+	struct kevo_record rec;
+	struct kevo_txn *t;
+	struct kevo *db;
+	char cmd[300];
+
+	snprintf(cmd, sizeof(cmd), "rm '%s'/shm/*.0000000000000001.idx", dir);
+	if (system(cmd) != 0)
+		bail("no index file to remove");
+	kevo_open(dir, 0, NULL, &db);
+	ok(kevo_put(db, "never seen", 10, "", 0, &w, NULL) == 0,
+	    "index removed: a conditional put builds it anew");
+	kevo_close(db);
+	if (system(cmd) != 0)
+		bail("no index file to remove");
+	kevo_open(dir, 0, NULL, &db);
+	check(db, kevo_txn_begin(db, &t), "begin");
+	ok(kevo_txn_get(t, "nor this", 8, &rec) == KEVO_ECORRUPT,
+	    "index removed: a transaction cannot, and says so");
+	check(db, kevo_txn_put(t, "in spite", 8, "", 0, 0), "put");
+	check(db, kevo_txn_commit(t, KEVO_SYNC_FULL, NULL), "commit");
+	check(db, kevo_txn_begin(db, &t), "begin");
+	ok(kevo_txn_get(t, "nor this", 8, &rec) == KEVO_NOTFOUND &&
+	    kevo_txn_get(t, "in spite", 8, &rec) == 0,
+	    "index removed: the next one has it, and nothing is lost");
+	check(db, kevo_txn_abort(t), "abort");
+	kevo_close(db);
+}
+
 static void
 test_fork(void)
 {
@@ -663,6 +736,8 @@ main(void)
 	test_two_handles();
 	test_shm_removed();
 	test_attach_again();
+	test_damaged_control();
+	test_index_removed();
 	test_fork();
 	test_limits();
 	test_expiry();
