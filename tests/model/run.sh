@@ -40,6 +40,7 @@ full	holds	sync	NO_ALONE	WORD_PLAIN	KILLS=2
 quick	breaks	sync	NO_MARK
 full	breaks	sync	WORD_PLAIN
 full	breaks	sync	WORD_MAX
+full	breaks	sync	CLEAR_LATE
 quick	breaks	sync	OPEN_LATE
 quick	breaks	sync	VERIFY_FIRST
 quick	breaks	sync	ACK_FIRST

@@ -13,12 +13,16 @@
  * `syncing` counts the leaders that have begun and not succeeded.  Who finds
  * it above zero does not trust a mere fdatasync: it makes the pages between
  * synced and its end dirty again (pwrite from the mapping onto itself), then
- * verifies them, then syncs.
+ * verifies them, then syncs.  An owner of SYNC that finds a mark keeps others
+ * from syncing beside it, by a kernel lock, and only then loads its end; so
+ * what the dead were about lies before that end, and it may clear all marks
+ * when it has succeeded.
  *
  * Broken variants:
  *   NO_MARK	a bare retry
  *   WORD_PLAIN	`syncing` is a word: stored, and cleared by a store
  *   WORD_MAX	`syncing` is a word: raised, and cleared by its setter
+ *   CLEAR_LATE	the others are only kept out while the marks are cleared
  *   OPEN_LATE	the file is opened after the mark
  *   VERIFY_FIRST	verified before it is made dirty
  *   ACK_FIRST	published before fdatasync
@@ -45,11 +49,25 @@ bool seen = true;	/* the last of them was reported to somebody */
 byte appended, synced, syncing;
 bool failed;
 byte owner;		/* of SYNC; 0: free */
+byte excluder;		/* keeps others from syncing beside it; 0: nobody */
+bool beside[N + 1];	/* syncs without SYNC; the kernel forgets the dead */
 bool dead[N + 1];
 byte kills = KILLS;
 
 #define STEP(x) atomic { x; if :: true :: kills > 0 -> kills--; goto died fi }
 #define MAX(a, b) a = ((a) > (b) -> (a) : (b))
+
+/* Who syncs beside is alive, and nobody else may be kept out now. */
+inline count_beside()
+{
+	i = 1;
+	others = 0;
+	do
+	:: i > N -> break
+	:: i <= N -> others = others + (beside[i] && !dead[i] -> 1 : 0); i++
+	od;
+	i = 0
+}
 
 /* A handle of long standing, or a file opened now. */
 inline file_open()
@@ -122,8 +140,8 @@ inline promise(n)
 
 proctype Committer(byte me)
 {
-	byte end, i, cursor;
-	bool suspect, bad;
+	byte end, i, cursor, others;
+	bool suspect, bad, alone;
 
 	/* W1_LOCK to W7_UNLOCK; see commit.pml.  Committers are alike, so it
 	 * is enough to let them append in one order. */
@@ -136,13 +154,27 @@ proctype Committer(byte me)
 	STEP(if
 	     :: owner == 0 || dead[owner] -> owner = me
 #ifndef NO_ALONE
-	     :: owner != 0 && !dead[owner] -> skip
+	     :: owner != 0 && !dead[owner] &&
+		(excluder == 0 || dead[excluder]) -> beside[me] = true
 #endif
 	     fi;
 	     if
 	     :: failed || synced >= me -> goto unlock
 	     :: else -> skip
 	     fi);
+#if !defined(NO_MARK) && !defined(WORD_PLAIN) && !defined(WORD_MAX) && \
+    !defined(CLEAR_LATE)
+	/* S1_ALONE */
+	STEP(if
+	     :: owner == me && syncing > 0 -> count_beside();
+		if
+		:: others == 0 -> excluder = me; alone = true
+		:: else -> skip
+		fi
+	     :: else -> skip
+	     fi;
+	     others = 0);
+#endif
 	/* S2_END, S2_OPEN: the end first, then the file */
 	STEP(end = appended);
 #ifndef OPEN_LATE
@@ -200,8 +232,16 @@ proctype Committer(byte me)
 	STEP(syncing = 0);
 #elif defined(WORD_MAX)
 	STEP(if :: syncing == end -> syncing = 0 :: else fi);
+#elif defined(CLEAR_LATE)
+	STEP(syncing--;
+	     if
+	     :: owner == me && syncing > 0 -> count_beside();
+		if :: others == 0 -> syncing = 0 :: else fi
+	     :: else -> skip
+	     fi;
+	     others = 0);
 #else
-	STEP(syncing--);
+	STEP(if :: alone -> syncing = 0 :: else -> syncing-- fi);
 #endif
 	goto unlock;
 failing:
@@ -211,6 +251,8 @@ unlock:
 	/* S6_UNLOCK, and the answer */
 	atomic {
 		if :: owner == me -> owner = 0 :: else fi;
+		if :: excluder == me -> excluder = 0 :: else fi;
+		beside[me] = false;
 		if
 		:: synced >= me -> promise(me)
 		:: synced < me -> assert(failed) /* not known to be durable */
@@ -220,7 +262,8 @@ unlock:
 died:
 	dead[me] = true;
 done:
-	atomic { end = 0; i = 0; cursor = 0; suspect = false; bad = false }
+	atomic { end = 0; i = 0; cursor = 0; suspect = false; bad = false;
+		others = 0; alone = false }
 }
 
 /* The next writer builds a new generation from what the log says, by the
