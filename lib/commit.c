@@ -16,9 +16,10 @@
  *   W6_CLEAR   writing = nothing
  *   W7_UNLOCK
  *   S1_LOCK    take SYNC, unless another's sync covered us meanwhile
- *   S2_MARK    syncing = the end that is going to be on disk
+ *   S2_MARK    syncing counts one more sync that has begun
  *   S3_SYNC    fdatasync
- *   S4_PUBLISH synced and visible rise to that end
+ *   S4_PUBLISH visible and then synced rise to the end that was loaded
+ *              before; syncing counts one less
  *
  * A dies between any two of W2 and W7: B inherits WRITER and looks at the
  * mark.  A whole record is rolled forward (inserting is idempotent), a torn
@@ -211,6 +212,24 @@ kv_writer_unlock(struct kevo *db)
 
 /* ---- appending --------------------------------------------------------- */
 
+static int
+reserve_range(struct kevo *db, struct kv_seg *s, uint64_t from, uint64_t to)
+{
+	char name[KV_SEGMENT_NAME_LEN];
+	const char *full;
+	int rc;
+
+	kv_segment_name(name, s->counter);
+	full = kv_path(&db->dir, name);
+	rc = kv_reserve(&db->env, s->fd, full, from, to - from);
+	if (rc == 0)
+		rc = kv_write_zeros(&db->env, s->fd, full, from, to - from);
+	if (rc == 0)
+		atomic_store_explicit(&db->ctl->reserved_to, to,
+		    memory_order_relaxed);
+	return rc;
+}
+
 /*
  * Make the log exist on disk up to end, and some way beyond.  Records are
  * copied into the mapped file: a small pwrite() costs forty times as much,
@@ -225,8 +244,6 @@ reserve_log(struct kevo *db, struct kv_seg *s, uint64_t end)
 	uint64_t from = atomic_load_explicit(&c->reserved_to,
 	    memory_order_relaxed);
 	uint64_t used = kv_tail(c)->off, step, to;
-	char name[KV_SEGMENT_NAME_LEN];
-	const char *full;
 	int rc;
 
 	if (end <= from)
@@ -241,14 +258,9 @@ reserve_log(struct kevo *db, struct kv_seg *s, uint64_t end)
 	to = end > from + step ? end : from + step;
 	if (to > s->log_len)
 		to = s->log_len;
-	kv_segment_name(name, s->counter);
-	full = kv_path(&db->dir, name);
-	rc = kv_reserve(&db->env, s->fd, full, from, to - from);
-	if (rc == 0)
-		rc = kv_write_zeros(&db->env, s->fd, full, from, to - from);
-	if (rc == 0)
-		atomic_store_explicit(&c->reserved_to, to,
-		    memory_order_relaxed);
+	rc = reserve_range(db, s, from, to);
+	if (rc == KEVO_EIO && to > end)
+		rc = reserve_range(db, s, from, end);	/* a nearly full disk */
 	return rc;
 }
 

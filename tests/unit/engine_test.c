@@ -526,6 +526,43 @@ test_shm_removed(void)
 	kevo_close(next);
 }
 
+/* A sealed segment has its name in each replication slot, and one that cannot
+ * take it does not stop the writer. */
+static void
+test_slots(void)
+{
+	static const char *const small[] = { "memtable_bytes=64K", NULL };
+	struct kevo_options opt = { .settings = small };
+	struct kevo_write w = { .sync = KEVO_SYNC_NONE };
+	char path[700], value[20000] = { 0 };
+	struct stat seg, slot;
+	struct kevo *db;
+
+	snprintf(path, sizeof(path), "%s.slots", dir);
+	check(NULL, kevo_open(path, KEVO_CREATE, &opt, &db), "create");
+	snprintf(path, sizeof(path), "mkdir -p '%s.slots/slots/r1' && "
+	    "touch '%s.slots/slots/full'", dir, dir);
+	if (system(path) != 0)
+		bail("no slots");
+	for (char k = '1'; k <= '9'; k++)
+		check(db, kevo_put(db, &k, 1, value, sizeof(value), &w, NULL),
+		    "put");
+	kevo_close(db);
+	snprintf(path, sizeof(path), "%s.slots/wal/0000000000000001.seg", dir);
+	if (stat(path, &seg) != 0)
+		bail("no segment");
+	/* Three records of 20,000 bytes and their seal fit into 64 KiB. */
+	snprintf(path, sizeof(path), "%s.slots/slots/r1/00000001-"
+	    "0000000000000001-0000000000000003.seg", dir);
+	ok(stat(path, &slot) == 0 && slot.st_ino == seg.st_ino &&
+	    slot.st_nlink == 2 && slot.st_size < 65536,
+	    "slots: a sealed segment is linked there, at its own length");
+	snprintf(path, sizeof(path), "%s.slots/slots/r1/00000001-"
+	    "0000000000000004-0000000000000006.seg", dir);
+	ok(stat(path, &slot) == 0,
+	    "slots: and the next one, though another slot cannot take any");
+}
+
 static void
 test_attach_again(void)
 {
@@ -735,6 +772,7 @@ main(void)
 	test_model();
 	test_two_handles();
 	test_shm_removed();
+	test_slots();
 	test_attach_again();
 	test_damaged_control();
 	test_index_removed();

@@ -397,6 +397,7 @@ test_system(void)
 {
 	uint8_t a[16], b[16], zero[16] = { 0 };
 	uint64_t type;
+	int fd;
 
 	kv_boot_id(a);
 	kv_boot_id(b);
@@ -405,6 +406,11 @@ test_system(void)
 	    access("/proc/sys/kernel/random/boot_id", R_OK) != 0);
 	expect(kv_fs_supported(dir.fd, &type) == 1 && type != 0);
 	expect(kv_fs_supported(-1, &type) == 1 && type == 0);
+	/* procfs stands for what is not on the list, as are network ones. */
+	if ((fd = open("/proc/self", O_RDONLY | O_DIRECTORY)) >= 0) {
+		expect(kv_fs_supported(fd, &type) == 0 && type == 0x9fa0);
+		close(fd);
+	}
 	tap_report("system: the boot has a name, the file system a type");
 }
 
