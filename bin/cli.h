@@ -219,14 +219,6 @@ void cli_in_close(struct cli_in *in);
  */
 size_t cli_in_need(struct cli_in *in, size_t n);
 
-/*
- * Find the byte delim: returns the length before it, at buf + pos, and sets
- * *found; without one, the length of what is left and *found 0.  max bounds
- * the search: a longer token ends the program with 65.  The caller moves
- * pos.
- */
-size_t cli_in_until(struct cli_in *in, int delim, size_t max, int *found);
-
 /* ---- output ------------------------------------------------------------ */
 
 /*

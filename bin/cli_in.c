@@ -174,33 +174,3 @@ cli_in_need(struct cli_in *in, size_t n)
 		fill(in);
 	return in->end - in->pos;
 }
-
-size_t
-cli_in_until(struct cli_in *in, int delim, size_t max, int *found)
-{
-	size_t len, seen = 0;
-	uint8_t *p;
-
-	*found = 0;
-	for (;;) {
-		len = in->end - in->pos;
-		if (len > seen) {
-			p = in->buf + in->pos;
-			p = memchr(p + seen, delim, len - seen);
-			if (p != NULL) {
-				*found = 1;
-				len = (size_t)(p - (in->buf + in->pos));
-				break;
-			}
-			seen = len;
-		}
-		if (seen > max || in->eof)
-			break;
-		fill(in);
-	}
-	in->line++;
-	if (len > max)
-		cli_die(EX_DATAERR_, "%s:%llu: longer than %zu bytes",
-		    in->name, (unsigned long long)in->line, max);
-	return len;
-}

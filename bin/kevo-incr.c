@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "decimal.h"
 #include "format.h"
 #include "options.h"
 
@@ -29,30 +30,6 @@ static const struct cli_tool tool = {
 	"  kevo-incr -t 1h rate.kv \"$address\"\n"
 	"  kevo-incr data.kv stock -3\n"
 };
-
-/* Exactly a decimal number of 64 bits: 1, or 0. */
-static int
-parse_value(const uint8_t *p, size_t len, int64_t *out)
-{
-	int minus = len > 0 && p[0] == '-';
-	size_t i = (size_t)minus;
-	int64_t n = 0;
-
-	if (i == len)
-		return 0;
-	for (; i < len; i++) {
-		if (p[i] < '0' || p[i] > '9')
-			return 0;
-		/* Downwards, because the least number has no opposite. */
-		if (__builtin_mul_overflow(n, (int64_t)10, &n) ||
-		    __builtin_sub_overflow(n, (int64_t)(p[i] - '0'), &n))
-			return 0;
-	}
-	if (!minus && __builtin_sub_overflow((int64_t)0, n, &n))
-		return 0;
-	*out = n;
-	return 1;
-}
 
 struct counter {
 	const void *key;
@@ -91,7 +68,7 @@ increment(struct kevo *db, struct kevo_txn *t, struct counter *c)
 	rc = kevo_txn_get(t, c->key, c->klen, &old);
 	if (rc < 0)
 		fail(db, t, rc);
-	if (rc == 0 && !parse_value(old.value, old.vlen, &n))
+	if (rc == 0 && !decimal_parse(old.value, old.vlen, &n))
 		refuse(t, c, "the value is not a decimal number of 64 bits");
 	expires_ns = rc == 0 ? old.expires_ns : opt_expiry(c->ttl_ns);
 	if (__builtin_add_overflow(n, c->add, &c->result))

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "decimal.h"
 #include "escape.h"
 #include "range.h"
 #include "shell.h"
@@ -230,28 +231,6 @@ run_delete(struct shell *sh, struct shell_text *t)
 
 /* ---- INCR -------------------------------------------------------------- */
 
-/* Exactly a decimal number of 64 bits: 1, or 0. */
-static int
-parse_number(const char *p, size_t len, int64_t *out)
-{
-	int minus = len > 0 && *p == '-';
-	size_t i = (size_t)minus;
-	int64_t n = 0;
-
-	if (i == len)
-		return 0;
-	for (; i < len; i++)
-		if (p[i] < '0' || p[i] > '9' ||
-		    __builtin_mul_overflow(n, (int64_t)10, &n) ||
-		    __builtin_sub_overflow(n, (int64_t)(p[i] - '0'), &n))
-			return 0;
-	/* It was counted downwards: the least number has no opposite. */
-	if (!minus && __builtin_sub_overflow((int64_t)0, n, &n))
-		return 0;
-	*out = n;
-	return 1;
-}
-
 /* Add to the number in transaction t; a status. */
 static int
 increment(struct shell *sh, struct kevo_txn *t, const struct shell_text *key,
@@ -265,7 +244,7 @@ increment(struct shell *sh, struct kevo_txn *t, const struct shell_text *key,
 
 	if ((rc = kevo_txn_get(t, key->p, key->len, &old)) < 0)
 		return shell_lib(sh, rc);
-	if (rc == 0 && !parse_number(old.value, old.vlen, &n))
+	if (rc == 0 && !decimal_parse(old.value, old.vlen, &n))
 		return shell_fail(sh, EX_DATAERR_, "the value is not a "
 		    "decimal number of 64 bits");
 	if (rc == 0)
@@ -290,7 +269,7 @@ run_incr(struct shell *sh, struct shell_text *t)
 	    (rc = take_word(sh, t, 0, &number)) != 0 ||
 	    (rc = at_end(sh, t, "INCR")) != 0)
 		return rc;
-	if (number.p != NULL && !parse_number(number.p, number.len, &add))
+	if (number.p != NULL && !decimal_parse(number.p, number.len, &add))
 		return shell_fail(sh, EX_USAGE_, "INCR: not a whole number of "
 		    "64 bits");
 	if ((rc = shell_writer(sh)) != 0)
