@@ -57,7 +57,9 @@ B := $(O)$(if $(SAN),-san-$(subst $(comma),-,$(SAN)))
 tool_src := $(sort $(wildcard bin/kevo-*.c bin/kevo.c))
 tools := $(tool_src:bin/%.c=%)
 shell_src := $(sort $(wildcard bin/shell_*.c))
-cli_src := $(filter-out $(tool_src) $(shell_src),$(sort $(wildcard bin/*.c)))
+bench_src := $(sort $(wildcard bin/bench_*.c))
+cli_src := $(filter-out $(tool_src) $(shell_src) $(bench_src),\
+	$(sort $(wildcard bin/*.c)))
 lib_src := $(sort $(wildcard lib/*.c lib/*/*.c))
 unit_src := $(sort $(wildcard tests/unit/*_test.c))
 unit_help_src := $(filter-out $(unit_src),$(sort $(wildcard tests/unit/*.c)))
@@ -71,7 +73,8 @@ pages := $(sort $(wildcard man/*.[1-8]))
 # the tools are linked statically, with musl if it is there: a program that
 # does nothing takes 0.12 ms then, 0.39 with a static glibc, and 0.52 with a
 # shared one.  What works is tried once and kept in toolchain.mk; TOOL_CC
-# says otherwise.  Goals that run make again once the compiler is installed
+# says otherwise.  The codecs are linked in from their static archives, into
+# the libraries too, for the same reason.  Goals that run make again once the compiler is installed
 # must not look for it now.
 
 no_toolchain = quickstart check check-long check-model lint clean uninstall
@@ -86,17 +89,31 @@ TOOL_CC = $(CC)
 endif
 
 works = printf '\#include <stdio.h>\nint main(void){return puts("")<0;}\n' | \
-	$1 -x c - -o $(B)/try && $(B)/try >$(B)/try.out
+	$1 -x c - -x none $$codecs -o $(B)/try && $(B)/try >$(B)/try.out
 
 $(B)/toolchain.mk: Makefile
 	@mkdir -p $(B)
-	@cflags=$$($(PKG_CONFIG) --cflags libxxhash 2>/dev/null); \
-	xxhash=$$(echo '#include <xxhash.h>' | \
-	    $(CC) $(CPPFLAGS) $$cflags -M -x c - 2>/dev/null | \
-	    tr ' ' '\n' | grep '/xxhash\.h$$'); \
-	if [ -z "$$xxhash" ]; then \
-		echo "make: cannot compile a program that includes" \
-		    "<xxhash.h>: contrib/deps.sh build" >&2; exit 1; \
+	@flags=$$($(PKG_CONFIG) --cflags libxxhash liblz4 libzstd 2>/dev/null); \
+	headers=; \
+	for h in xxhash.h lz4.h zstd.h; do \
+		path=$$(echo "#include <$$h>" | \
+		    $(CC) $(CPPFLAGS) $$flags -M -x c - 2>/dev/null | \
+		    tr ' ' '\n' | grep "/$$h\$$"); \
+		if [ -z "$$path" ]; then \
+			echo "make: cannot compile a program that includes" \
+			    "<$$h>: contrib/deps.sh build" >&2; exit 1; \
+		fi; \
+		headers="$$headers $$path"; \
+	done; \
+	codecs=$$(echo $$($(CC) -print-file-name=liblz4.a) \
+	    $$($(CC) -print-file-name=libzstd.a)); \
+	echo '{ local: *; };' >$(B)/try.map; \
+	if ! $(CC) -shared -Wl,--version-script,$(B)/try.map \
+	    -Wl,-u,LZ4_compress_default,-u,ZSTD_compressCCtx \
+	    -Wl,-u,LZ4_decompress_safe,-u,ZSTD_decompressDCtx \
+	    $$codecs -o $(B)/try; then \
+		echo "make: cannot link liblz4.a and libzstd.a:" \
+		    "contrib/deps.sh build" >&2; exit 1; \
 	fi; \
 	cc=; \
 	machine() { "$$@" -dumpmachine 2>/dev/null | sed 's/-[a-z]*-linux/-linux/'; }; \
@@ -117,9 +134,10 @@ $(B)/toolchain.mk: Makefile
 	else \
 		edit=; libs=; \
 	fi; \
-	rm -f $(B)/try $(B)/try.out; \
-	printf '%s\n' "XXHASH_H = $$xxhash" "XXHASH_CFLAGS = $$cflags" \
-	    "TOOL_CC = $$cc" "EDIT_CFLAGS = $$edit" "EDIT_LIBS = $$libs" >$@
+	rm -f $(B)/try $(B)/try.out $(B)/try.map; \
+	printf '%s\n' "SYS_HEADERS = $$headers" "SYS_CFLAGS = $$flags" \
+	    "CODEC_LIBS = $$codecs" "TOOL_CC = $$cc" \
+	    "EDIT_CFLAGS = $$edit" "EDIT_LIBS = $$libs" >$@
 
 # ---- flags ----------------------------------------------------------------
 
@@ -131,16 +149,18 @@ user_flags = $(san_flags) $(CPPFLAGS) $(CFLAGS)
 
 # Only what kevo.h declares leaves the library; see export.h below.
 lib_flags = $(c_std) $(warnings) -fPIC -fvisibility=hidden \
-	-include $(B)/export.h -Ilib $(XXHASH_CFLAGS) $(user_flags)
+	-include $(B)/export.h -Ilib $(SYS_CFLAGS) $(user_flags)
 dyn_flags = $(c_std) $(warnings) -fPIE -I$(B)/include -Ibin $(user_flags)
-test_flags = $(c_std) $(warnings) -Ilib -Ibin -Itests/unit $(XXHASH_CFLAGS) \
+test_flags = $(c_std) $(warnings) -Ilib -Ibin -Itests/unit $(SYS_CFLAGS) \
 	$(user_flags)
 
 # For the tools, code that is not position independent: nothing is relocated
 # at the start.  Few segments and no unused functions mean few page faults.
 ifneq ($(filter -static,$(TOOL_CC)),)
 tool_code = -fno-pie -ffunction-sections -fdata-sections
-TOOL_LDFLAGS = -no-pie -Wl,-z,norelro -Wl,-z,noseparate-code -Wl,--gc-sections
+TOOL_LDFLAGS = -no-pie -Wl,-z,norelro -Wl,-z,noseparate-code -Wl,--gc-sections \
+	$(wrap:%=-Wl,--wrap=%)
+wrap = malloc calloc realloc free
 endif
 tool_flags = $(c_std) $(warnings) $(tool_code) $(user_flags)
 
@@ -148,11 +168,12 @@ cc_lib = $(CC) $(lib_flags)
 cc_dyn = $(CC) $(dyn_flags)
 cc_shell = $(CC) $(dyn_flags) $(EDIT_CFLAGS)
 cc_test = $(CC) $(test_flags)
-cc_tool = $(TOOL_CC) -I$(B)/include $(if $(SAN),$(XXHASH_CFLAGS),-I$(B)/sys) \
+cc_tool = $(TOOL_CC) -I$(B)/include $(if $(SAN),$(SYS_CFLAGS),-I$(B)/sys) \
 	$(tool_flags)
-ld_lib = $(CC) $(san_flags) $(CFLAGS) $(LDFLAGS) $(LIBS)
+ld_lib = $(CC) $(san_flags) $(CFLAGS) $(LDFLAGS) $(CODEC_LIBS) $(LIBS)
 ld_shell = $(ld_lib) $(EDIT_LIBS)
-ld_tool = $(TOOL_CC) $(TOOL_LDFLAGS) $(san_flags) $(CFLAGS) $(LDFLAGS) $(LIBS)
+ld_tool = $(TOOL_CC) $(TOOL_LDFLAGS) $(san_flags) $(CFLAGS) $(LDFLAGS) \
+	$(CODEC_LIBS) $(LIBS)
 
 # Objects depend on the command line that made them, kept in a file.
 recorded = cc_lib cc_dyn cc_shell cc_test cc_tool ld_lib ld_shell ld_tool
@@ -196,19 +217,21 @@ $(lib_obj): $(B)/%.o: %.c $(B)/export.h $(B)/cc_lib.cmd
 $(B)/internal.a: $(lib_obj)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-# The archive for others holds one object, whose internal names are local.
+# The archive for others holds one object, with the codecs, and all names in
+# it are local but those of kevo.h.
 lto_code = $(if $(findstring -flto,$(CFLAGS)),$(CFLAGS) -flinker-output=nolto-rel)
-$(B)/libkevo-core.a: $(lib_obj)
+$(B)/libkevo-core.a: $(lib_obj) $(B)/exports $(B)/ld_lib.cmd
 	$(call say,AR     )
-	$(Q)$(CC) $(lto_code) -r -nostdlib -o $(B)/kevo-core.o $^
-	$(Q)$(OBJCOPY) --localize-hidden $(B)/kevo-core.o
+	$(Q)$(CC) $(lto_code) -r -nostdlib -o $(B)/kevo-core.o $(lib_obj) \
+	    $(CODEC_LIBS)
+	$(Q)$(OBJCOPY) --keep-global-symbols=$(B)/exports $(B)/kevo-core.o
 	$(Q)rm -f $@ && $(AR) rcs $@ $(B)/kevo-core.o
 
 $(B)/$(solib): $(lib_obj) $(B)/libkevo-core.map $(B)/ld_lib.cmd
 	$(call say,LINK   )
 	$(Q)$(CC) -shared -Wl,-soname,$(soname) $(so_defs) \
 	    -Wl,--version-script,$(B)/libkevo-core.map $(san_flags) $(CFLAGS) \
-	    $(LDFLAGS) -o $@ $(lib_obj) $(LIBS)
+	    $(LDFLAGS) -o $@ $(lib_obj) $(CODEC_LIBS) $(LIBS)
 
 $(B)/$(soname) $(B)/libkevo-core.so: $(B)/$(solib)
 	@ln -sf $(solib) $@
@@ -221,20 +244,22 @@ $(B)/include/kevo.h: lib/kevo.h
 	@mkdir -p $(@D)
 	@cp $< $@
 
-$(B)/sys/xxhash.h: $(XXHASH_H) | $(B)/toolchain.mk
+$(B)/sys/stamp: $(SYS_HEADERS) | $(B)/toolchain.mk
 	@mkdir -p $(@D)
-	@cp $(XXHASH_H) $@
+	@cp $(SYS_HEADERS) $(@D) && touch $@
 
 tool_lib_obj := $(lib_src:%.c=$(B)/tool/%.o)
 tool_cli_obj := $(cli_src:%.c=$(B)/tool/%.o)
+tool_bench_obj := $(bench_src:%.c=$(B)/tool/%.o)
 static_src := $(filter-out bin/kevo-shell.c,$(tool_src))
 tool_obj := $(static_src:%.c=$(B)/tool/%.o)
 static_bin := $(static_src:bin/%.c=$(B)/bin/%)
 shell_bin := $(if $(shell_src),$(B)/bin/kevo-shell)
 tool_bin := $(static_bin) $(shell_bin)
 
-$(tool_lib_obj) $(tool_cli_obj) $(tool_obj): $(B)/tool/%.o: %.c \
-    $(B)/cc_tool.cmd | $(B)/include/kevo.h $(B)/sys/xxhash.h
+$(tool_lib_obj) $(tool_cli_obj) $(tool_bench_obj) $(tool_obj): \
+    $(B)/tool/%.o: %.c \
+    $(B)/cc_tool.cmd | $(B)/include/kevo.h $(B)/sys/stamp
 	$(call say,CC     )
 	@mkdir -p $(@D)
 	$(Q)$(cc_tool) -I$(firstword $(subst /, ,$<)) $(depend) -c -o $@ $<
@@ -242,11 +267,18 @@ $(tool_lib_obj) $(tool_cli_obj) $(tool_obj): $(B)/tool/%.o: %.c \
 $(B)/tool/tool.a: $(tool_cli_obj) $(tool_lib_obj)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
+$(B)/tool/bench.a: $(tool_bench_obj)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
 $(static_bin): $(B)/bin/%: $(B)/tool/bin/%.o $(B)/tool/tool.a $(B)/ld_tool.cmd
 	$(call say,LINK   )
 	@mkdir -p $(@D)
 	$(Q)$(TOOL_CC) $(TOOL_LDFLAGS) $(san_flags) $(CFLAGS) $(LDFLAGS) -o $@ \
-	    $< $(B)/tool/tool.a $(LIBS)
+	    $< $(own_libs) $(B)/tool/tool.a $(CODEC_LIBS) $(LIBS)
+
+# kevo-bench consists of many files, and computes logarithms.
+$(B)/bin/kevo-bench: private own_libs = $(B)/tool/bench.a -lm
+$(B)/bin/kevo-bench: $(B)/tool/bench.a
 
 all: $(tool_bin) $(libs)
 
@@ -263,10 +295,11 @@ all: $(completions)
 
 # The same tools linked to a shared libc, for the tests that preload faults.
 dyn_cli_obj := $(cli_src:%.c=$(B)/dyn/%.o)
+dyn_bench_obj := $(bench_src:%.c=$(B)/dyn/%.o)
 dyn_obj := $(static_src:%.c=$(B)/dyn/%.o)
 dyn_bin := $(static_src:bin/%.c=$(B)/dyn/bin/%)
 
-$(dyn_cli_obj) $(dyn_obj): $(B)/dyn/%.o: %.c $(B)/cc_dyn.cmd \
+$(dyn_cli_obj) $(dyn_bench_obj) $(dyn_obj): $(B)/dyn/%.o: %.c $(B)/cc_dyn.cmd \
     | $(B)/include/kevo.h
 	$(call say,CC     )
 	@mkdir -p $(@D)
@@ -275,11 +308,17 @@ $(dyn_cli_obj) $(dyn_obj): $(B)/dyn/%.o: %.c $(B)/cc_dyn.cmd \
 $(B)/dyn/cli.a: $(dyn_cli_obj)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
+$(B)/dyn/bench.a: $(dyn_bench_obj)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
 $(dyn_bin): $(B)/dyn/bin/%: $(B)/dyn/bin/%.o $(B)/dyn/cli.a $(B)/internal.a \
     $(B)/ld_lib.cmd
 	$(call say,LINK   )
 	$(Q)$(CC) -pie $(san_flags) $(CFLAGS) $(LDFLAGS) -o $@ $< \
-	    $(B)/dyn/cli.a $(B)/internal.a $(LIBS)
+	    $(own_libs) $(B)/dyn/cli.a $(B)/internal.a $(CODEC_LIBS) $(LIBS)
+
+$(B)/dyn/bin/kevo-bench: private own_libs = $(B)/dyn/bench.a -lm
+$(B)/dyn/bin/kevo-bench: $(B)/dyn/bench.a
 
 # The shell is interactive and may take its time to start: it alone is linked
 # to libedit, which is shared.  Without libedit it reads plain lines.
@@ -295,7 +334,7 @@ $(shell_bin): $(shell_obj) $(B)/dyn/cli.a $(B)/internal.a $(B)/ld_shell.cmd
 	$(call say,LINK   )
 	@mkdir -p $(@D)
 	$(Q)$(CC) -pie $(san_flags) $(CFLAGS) $(LDFLAGS) -o $@ $(shell_obj) \
-	    $(B)/dyn/cli.a $(B)/internal.a $(EDIT_LIBS) $(LIBS)
+	    $(B)/dyn/cli.a $(B)/internal.a $(EDIT_LIBS) $(CODEC_LIBS) $(LIBS)
 
 # ---- tests ----------------------------------------------------------------
 
@@ -316,8 +355,12 @@ $(B)/tests/help.a: $(unit_help_src:%.c=$(B)/%.o)
 $(unit_bin) $(prog_bin): $(B)/%: $(B)/%.o $(B)/tests/help.a $(B)/dyn/cli.a \
     $(B)/internal.a $(B)/ld_lib.cmd
 	$(call say,LINK   )
-	$(Q)$(CC) $(san_flags) $(CFLAGS) $(LDFLAGS) -o $@ $< \
-	    $(B)/tests/help.a $(B)/dyn/cli.a $(B)/internal.a -pthread $(LIBS)
+	$(Q)$(CC) $(san_flags) $(CFLAGS) $(LDFLAGS) -o $@ $< $(own_libs) \
+	    $(B)/tests/help.a $(B)/dyn/cli.a $(B)/internal.a -pthread \
+	    $(CODEC_LIBS) $(LIBS)
+
+$(B)/tests/unit/bench_test: private own_libs = $(B)/dyn/bench.a -lm
+$(B)/tests/unit/bench_test: $(B)/dyn/bench.a
 
 $(fault_lib): $(B)/tests/lib%.so: tests/fault/%.c $(B)/cc_test.cmd
 	$(call say,LINK   )
@@ -369,13 +412,14 @@ quickstart:
 
 # ---- lint -----------------------------------------------------------------
 
-lint_src = $(lib_src) $(cli_src) $(shell_src) $(tool_src) $(unit_src) $(unit_help_src) \
+lint_src = $(lib_src) $(cli_src) $(shell_src) $(bench_src) $(tool_src) $(unit_src) $(unit_help_src) \
 	$(prog_src) $(fault_src)
-lint_sh = $(sort $(wildcard .ci/run contrib/*.sh contrib/completion/*.sh \
+lint_sh = $(sort $(wildcard .ci/run contrib/*.sh contrib/check_kevo \
+	contrib/completion/*.sh \
 	tests/*.sh tests/*/*.sh))
 lint_bats = $(sort $(wildcard tests/*/*.bash tests/*/*.bats))
 lint_flags = $(c_std) $(warnings) -Werror -Ilib -Ibin -Itests/unit \
-	$(XXHASH_CFLAGS) $(EDIT_CFLAGS)
+	$(SYS_CFLAGS) $(EDIT_CFLAGS)
 lint_gcc = $(lint_src:%.c=$(B)/lint/gcc/%.ok)
 lint_clang = $(lint_src:%.c=$(B)/lint/clang/%.ok)
 
@@ -475,5 +519,6 @@ clean:
 	rm -rf $(O) $(O)-san-*
 
 -include $(patsubst %.o,%.d,$(lib_obj) $(tool_lib_obj) $(tool_cli_obj) \
-	$(tool_obj) $(dyn_cli_obj) $(dyn_obj) $(shell_obj) $(test_obj))
+	$(tool_bench_obj) $(tool_obj) $(dyn_cli_obj) $(dyn_bench_obj) \
+	$(dyn_obj) $(shell_obj) $(test_obj))
 -include $(fault_lib:.so=.d) $(addsuffix .d,$(lint_gcc) $(lint_clang))

@@ -1,7 +1,7 @@
 #!/bin/sh
 # deps.sh: the Debian packages that kevo is built and tested with.
 #
-#   contrib/deps.sh [-n] build|check|model|lint...
+#   contrib/deps.sh [-n] build|check|model|lint|bench...
 #
 # Each package is known by something that it brings (a command, or a header
 # found by the compiler), so that whatever provides this will do.  What is
@@ -14,7 +14,9 @@ set -eu
 packages='
 build	needed	gcc	command:cc
 build	needed	libc6-dev	header:stdio.h
+build	needed	liblz4-dev	header:lz4.h
 build	needed	libxxhash-dev	header:xxhash.h
+build	needed	libzstd-dev	header:zstd.h
 build	needed	make	command:make
 build	needed	pkg-config	command:pkg-config
 build	wanted	libedit-dev	header:histedit.h
@@ -27,6 +29,7 @@ check	wanted	fish	command:fish
 check	wanted	jq	command:jq
 check	wanted	lmdb-utils	command:mdb_load
 check	wanted	mandoc	command:mandoc
+check	wanted	prometheus	command:promtool
 check	wanted	python3	command:python3
 check	wanted	redis-server	command:redis-server
 check	wanted	redis-tools	command:redis-cli
@@ -39,6 +42,15 @@ lint	needed	clang	command:clang
 lint	needed	cppcheck	command:cppcheck
 lint	needed	mandoc	command:mandoc
 lint	needed	shellcheck	command:shellcheck
+bench	needed	python3	command:python3
+bench	needed	g++	command:g++
+bench	wanted	libdb-dev	header:db.h
+bench	wanted	libleveldb-dev	header:leveldb/c.h
+bench	wanted	liblmdb-dev	header:lmdb.h
+bench	wanted	librocksdb-dev	header:rocksdb/c.h
+bench	wanted	libsqlite3-dev	header:sqlite3.h
+bench	wanted	libtkrzw-dev	header:tkrzw_langc.h
+bench	wanted	libwiredtiger-dev	header:wiredtiger.h
 '
 
 has() {
@@ -72,7 +84,7 @@ apt() {
 }
 
 usage() {
-	echo 'usage: contrib/deps.sh [-n] build|check|model|lint...' >&2
+	echo 'usage: contrib/deps.sh [-n] build|check|model|lint|bench...' >&2
 	exit 64
 }
 
@@ -85,13 +97,13 @@ fi
 sets=
 for set; do
 	case $set in
-	build | check | model | lint) sets="$sets $set" ;;
+	build | check | model | lint | bench) sets="$sets $set" ;;
 	*) usage ;;
 	esac
 done
 case $sets in
 *check* | *lint*) sets="$sets build" ;;
-*model*) sets="$sets build" ;;
+*model* | *bench*) sets="$sets build" ;;
 esac
 
 needed=$(missing needed | words)

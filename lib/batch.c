@@ -65,6 +65,8 @@ kv_batch_add(struct kevo_batch *b, int kind, const void *key, size_t klen,
 	b->len += kv_op_encode(b->buf + b->len, (enum kv_op_kind)kind,
 	    expires_ns, key, klen, val, vlen);
 	b->count++;
+	b->deletes += kind == KV_OP_DELETE;
+	b->user_bytes += klen + vlen;
 	return 0;
 }
 
@@ -72,7 +74,8 @@ void
 kv_batch_reset(struct kevo_batch *b)
 {
 	b->len = BATCH_START;
-	b->count = 0;
+	b->count = b->deletes = 0;
+	b->user_bytes = 0;
 	/* One huge commit shall not hold memory for ever. */
 	if (b->room > (uint64_t)16 << 20)
 		kv_batch_release(b);
@@ -85,7 +88,8 @@ kv_batch_release(struct kevo_batch *b)
 	b->buf = NULL;
 	b->room = 0;
 	b->len = 0;
-	b->count = 0;
+	b->count = b->deletes = 0;
+	b->user_bytes = 0;
 }
 
 int

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "db.h"
+#include "key.h"
 #include "record.h"
 
 /*
@@ -24,11 +25,14 @@
 
 struct kv_cold {
 	int ctl_fd;
-	struct kv_control ctl;		/* a copy */
 	int lookups;
+	struct kv_version *version;	/* NULL: not read yet */
 	uint8_t *value;			/* of the last lookup: small or heap */
 	size_t room;
+	uint8_t *block;			/* of a table; NULL: none yet */
+	size_t block_room;
 	uint8_t small[1024];
+	struct kv_control ctl;		/* a copy, without the counters */
 };
 
 /* An index file that is read from. */
@@ -59,11 +63,16 @@ fetch(void *arg, void *buf, uint32_t len, uint64_t place)
 int
 kv_cold_open(struct kevo *db)
 {
-	struct kv_cold *c = malloc(sizeof(*c));
+	/* Of the copy, only what is read has memory. */
+	struct kv_cold *c = malloc(offsetof(struct kv_cold, ctl) +
+	    kv_control_base());
 
 	if (c == NULL)
 		return KV_RETRY;
 	c->lookups = 0;
+	c->version = NULL;
+	c->block = NULL;
+	c->block_room = 0;
 	c->value = c->small;
 	c->room = sizeof(c->small);
 	c->ctl_fd = kv_control_read(&db->env, &db->dir, &c->ctl);
@@ -86,16 +95,24 @@ kv_cold_close(struct kevo *db)
 		return;
 	if (c->ctl_fd >= 0)
 		close(c->ctl_fd);
+	kv_version_unref(c->version);
+	free(c->block);
 	if (c->value != c->small)
 		free(c->value);
 	free(c);
 	db->cold = NULL;
 }
 
-uint32_t
-kv_cold_sync(const struct kevo *db)
+uint64_t
+kv_cold_setting(const struct kevo *db, enum kv_setting s)
 {
-	return db->cold->ctl.sync;
+	return kv_setting(&db->cold->ctl, s);
+}
+
+int
+kv_cold_control(const struct kevo *db)
+{
+	return db->cold->ctl_fd;
 }
 
 int
@@ -119,20 +136,20 @@ kv_cold_end(struct kevo *db)
 /*
  * What is visible (and whether this control is still in use), and then which
  * segment is active: the order that makes the two a snapshot.  A single read
- * would not promise it.
+ * would not promise it.  The version is the one that was read before, when
+ * the handle was opened.
  */
 static int
 look_now(struct kv_cold *c)
 {
 	size_t retired = offsetof(struct kv_control, retired);
-	size_t first = offsetof(struct kv_control, first);
-	size_t end = first + 2 * sizeof(uint64_t);
+	size_t active = offsetof(struct kv_control, active);
 
-	if (read_at(c->ctl_fd, (uint8_t *)&c->ctl + retired, first - retired,
+	if (read_at(c->ctl_fd, (uint8_t *)&c->ctl + retired, active - retired,
 	    retired) != 0)
 		return -1;
-	return read_at(c->ctl_fd, (uint8_t *)&c->ctl + first, end - first,
-	    first);
+	return read_at(c->ctl_fd, (uint8_t *)&c->ctl + active,
+	    sizeof(uint64_t), active);
 }
 
 static int
@@ -235,6 +252,48 @@ get_op(struct kevo *db, uint64_t counter, uint64_t segment_hash, uint64_t off,
 	return rc;
 }
 
+/* 1 found, 0 none, -1 something is odd. */
+static int
+get_from(struct kevo *db, uint32_t i, const void *key, size_t klen,
+    uint64_t key_hash, uint64_t *seq, struct kv_op *op)
+{
+	struct kv_cold *c = db->cold;
+	const struct kv_table_info *t = &c->version->table[i].info;
+	int rc;
+
+	if (kv_key_cmp(key, klen, t->first, t->first_len) < 0 ||
+	    kv_key_cmp(key, klen, t->last, t->last_len) > 0)
+		return 0;
+	rc = kv_table_pread_get(&db->env, &db->dir, t->number, t->size,
+	    t->hash, key, klen, key_hash, &c->block, &c->block_room, seq, op);
+	return rc == 0 || rc == 1 ? rc : -1;
+}
+
+static int
+find_in_tables(struct kevo *db, const void *key, size_t klen,
+    struct kevo_record *rec)
+{
+	const struct kv_version *v = db->cold->version;
+	struct kv_op op;
+	uint64_t hash, seq;
+	uint32_t i, level = 1;
+	int rc = 0;
+
+	if (v->ntables == 0)
+		return KEVO_NOTFOUND;
+	hash = kv_table_key_hash(db->cold->ctl.id, key, klen);
+	for (i = 0; i < v->level_start[1] && rc == 0; i++)
+		rc = get_from(db, i, key, klen, hash, &seq, &op);
+	for (; level < KV_LEVELS && rc == 0; level++) {
+		i = kv_version_find(v, level, key, klen);
+		if (i < v->level_start[level + 1])
+			rc = get_from(db, i, key, klen, hash, &seq, &op);
+	}
+	if (rc == 1)
+		return kv_record_of(key, klen, seq, &op, rec);
+	return rc == 0 ? KEVO_NOTFOUND : KV_RETRY;
+}
+
 int
 kv_cold_lookup(struct kevo *db, const void *key, size_t klen,
     struct kevo_record *rec)
@@ -245,13 +304,17 @@ kv_cold_lookup(struct kevo *db, const void *key, size_t klen,
 	uint64_t hash;
 	int rc;
 
+	if (c->version == NULL && kv_version_read(&db->env, &db->dir,
+	    c->ctl.id, c->ctl.version, 0, &c->version) != 0)
+		return KV_RETRY;
 	if (c->lookups++ >= COLD_LOOKUPS || look_now(c) != 0 ||
 	    c->ctl.retired || (c->lookups > 1 &&
 	    !kv_control_linked(&db->env, c->ctl_fd)))
 		return KV_RETRY;
-	if (c->ctl.first == 0 || c->ctl.active < c->ctl.first)
+	if (c->ctl.active < c->version->first_segment)
 		return KV_RETRY;
-	for (uint64_t n = c->ctl.active; n >= c->ctl.first; n--) {
+	for (uint64_t n = c->ctl.active; n >= c->version->first_segment;
+	    n--) {
 		rc = find_in(db, n, key, klen, &hit, &hash);
 		if (rc == 0)
 			continue;
@@ -262,5 +325,5 @@ kv_cold_lookup(struct kevo *db, const void *key, size_t klen,
 			continue;	/* another key below the same path */
 		return kv_record_of(key, klen, hit.seq, &op, rec);
 	}
-	return KEVO_NOTFOUND;
+	return find_in_tables(db, key, klen, rec);
 }

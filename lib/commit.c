@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "count.h"
 #include "db.h"
 #include "lock.h"
 #include "record.h"
@@ -163,6 +164,26 @@ tail_is_sound(const struct kevo *db, const struct kv_seg *s)
 	    kv_chain_before(s, t->off, &chain) == 0 && chain == t->chain;
 }
 
+/* Take the word, and count the time if it was not free. */
+static int
+take_writer(struct kevo *db, int64_t deadline)
+{
+	struct kv_control *c = db->ctl;
+	uint64_t began = db->began_ns, now = began;
+	enum kv_word_result r = KV_WORD_TAKEN;
+
+	if (!kv_word_try(&c->writer, db->slot)) {
+		began = kv_mono_ns();
+		r = kv_word_lock(&c->writer, db->lock_fd, db->slot, deadline);
+		now = kv_mono_ns();
+		kv_stall(c, KV_STALL_LOCK, now - began);
+	}
+	if (r == KV_WORD_TIMEOUT)
+		return busy(db);
+	kv_holder_set(c, db->pid, db->program, now / 1000000);
+	return 0;
+}
+
 int
 kv_writer_lock(struct kevo *db)
 {
@@ -176,12 +197,11 @@ kv_writer_lock(struct kevo *db)
 	if (db->txn != NULL)
 		return kv_fail(&db->env, KEVO_EINVAL, "%s: a transaction is "
 		    "open on this handle", db->path);
-	deadline = kv_deadline(db);
+	db->began_ns = kv_mono_ns();
+	deadline = kv_deadline_from(db, db->began_ns);
 	for (tries = 0; tries < 16; tries++) {
-		if (kv_word_lock(&db->ctl->writer, db->lock_fd, db->slot,
-		    deadline) == KV_WORD_TIMEOUT)
-			return busy(db);
-		kv_holder_set(db->ctl, db->pid, db->program);
+		if ((rc = take_writer(db, deadline)) != 0)
+			return rc;
 		rc = db->broken != 0 && db->broken == db->ctl->generation ?
 		    KV_RETRY : check_place(db);
 		if (rc == 0 && (rc = kv_view_extend(db)) == 0 &&
@@ -189,8 +209,11 @@ kv_writer_lock(struct kevo *db)
 			if (!tail_is_sound(db, active)) {
 				atomic_store(&db->ctl->retired, 1);
 				rc = KV_RETRY;
-			} else if ((rc = kv_repair(db)) == 0)
+			} else if ((rc = kv_repair(db)) == 0) {
+				if (db->conf_due)
+					kv_config_refresh(db);
 				return 0;
+			}
 		}
 		if (db->broken == db->ctl->generation)
 			rc = KV_RETRY;
@@ -279,6 +302,7 @@ make_room(struct kevo *db, uint64_t total, uint64_t nops, struct kv_seg **out)
 		rc = kv_rotate(db, total, nops);
 		if (rc == KEVO_EUNKNOWN)
 			rc = KEVO_EIO;	/* earlier commits; not this one */
+		db->rotated = 1;
 		if (rc != 0 || (rc = kv_active_seg(db, &s)) != 0)
 			return rc;
 		rc = kv_index_grow(db, s, nops);
@@ -316,8 +340,31 @@ finish_record(struct kevo_batch *b, const struct kv_tail *t, uint64_t nonce,
 	return total;
 }
 
+/* Under WRITER.  A commit that is going to wait for the disk is timed when it
+ * has. */
+static void
+count_commit(struct kevo *db, const struct kevo_batch *b, uint64_t total,
+    enum kevo_sync sync)
+{
+	struct kv_control *c = db->ctl;
+
+	kv_count(c, KV_STAT_COMMITS, 1);
+	kv_count(c, KV_STAT_PUTS, b->count - b->deletes);
+	if (b->deletes != 0)
+		kv_count(c, KV_STAT_DELETES, b->deletes);
+	if (b->count > 1)
+		kv_count(c, KV_STAT_BATCHES, 1);
+	kv_count(c, KV_STAT_USER_BYTES, b->user_bytes);
+	kv_count(c, KV_STAT_LOG_BYTES, total);
+	if (kv_will_sync(db, sync))
+		return;
+	kv_time(c, KV_HIST_COMMIT, kv_mono_ns() - db->began_ns);
+	db->began_ns = 0;
+}
+
 int
-kv_append(struct kevo *db, struct kevo_batch *b, int full, uint64_t *seq)
+kv_append(struct kevo *db, struct kevo_batch *b, enum kevo_sync sync,
+    uint64_t *seq)
 {
 	struct kv_control *c = db->ctl;
 	uint64_t total = kv_record_len((uint32_t)(b->len - KV_FRAME_LEN));
@@ -341,11 +388,13 @@ kv_append(struct kevo *db, struct kevo_batch *b, int full, uint64_t *seq)
 	t.time_ns = time_ns;
 	t.chain = get_le64(b->buf + total - KV_TRAILER_LEN);
 	kv_set_tail(c, &t);
-	if (full)
+	if (sync == KEVO_SYNC_FULL || sync == KEVO_SYNC_LATER)
 		atomic_store_explicit(&c->full_to, t.seq,
 		    memory_order_relaxed);
 	atomic_store_explicit(&c->appended, t.seq, memory_order_release);
 	kv_clear_writing(c);					/* W6_CLEAR */
+	kv_count_unsynced(c, total);
+	count_commit(db, b, total, sync);
 	*seq = t.seq;
 	return 0;
 }

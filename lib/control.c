@@ -7,11 +7,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "conf.h"
 #include "control.h"
 #include "env.h"
 #include "file.h"
 #include "hash.h"
 #include "ident.h"
+#include "kevo.h"
 
 #define MAGIC	"KEVOCTL1"
 #define NAME	"shm/control"
@@ -33,7 +35,7 @@ wal_ino(const struct kv_dir *dir)
 int
 kv_control_format(struct kv_env *env, struct kv_control *c,
     const struct kv_dir *dir, int fd, const struct kv_ident *ident,
-    uint64_t generation)
+    const struct kv_conf *conf, uint64_t generation)
 {
 	struct kv_file_id id = { 0, 0, 0 };
 	int rc;
@@ -52,13 +54,31 @@ kv_control_format(struct kv_env *env, struct kv_control *c,
 	c->ino = id.ino;
 	c->birth_ns = id.birth_ns;
 	c->wal_ino = wal_ino(dir);
-	c->memtable_bytes = ident->memtable_bytes;
 	c->nonce = ident->nonce;
 	c->epoch = ident->epoch;
 	c->mode = ident->mode;
-	c->sync = (uint32_t)ident->sync;
 	c->hash = head_hash(c);
+	kv_control_configure(c, conf);
 	return 0;
+}
+
+uint64_t
+kv_setting(const struct kv_control *c, enum kv_setting s)
+{
+	uint64_t v = atomic_load_explicit(&c->setting[s],
+	    memory_order_relaxed);
+
+	return kv_setting_valid(s, v) ? v : kv_setting_row(s)->initial;
+}
+
+void
+kv_control_configure(struct kv_control *c, const struct kv_conf *conf)
+{
+	for (int i = 0; i < KV_SETTINGS; i++)
+		atomic_store_explicit(&c->setting[i], conf->value[i],
+		    memory_order_relaxed);
+	atomic_store_explicit(&c->conf_stamp, conf->stamp,
+	    memory_order_release);
 }
 
 static int
@@ -66,6 +86,13 @@ is_ours(const struct kv_control *c)
 {
 	return memcmp(c->magic, MAGIC, 8) == 0 &&
 	    c->layout == KV_CONTROL_LAYOUT && c->len == KV_CONTROL_LEN;
+}
+
+int
+kv_control_is_of(const struct kv_control *c, const uint8_t id[16])
+{
+	return is_ours(c) && c->hash == head_hash(c) &&
+	    memcmp(c->id, id, 16) == 0;
 }
 
 /* Was it made in this place? */
@@ -130,6 +157,12 @@ err:
 	return rc;
 }
 
+size_t
+kv_control_base(void)
+{
+	return KV_CONTROL_BASE;
+}
+
 int
 kv_control_read(struct kv_env *env, const struct kv_dir *dir,
     struct kv_control *c)
@@ -142,7 +175,7 @@ kv_control_read(struct kv_env *env, const struct kv_dir *dir,
 		return -1;
 	if (kv_file_stat(env, fd, NAME, &size, &id, NULL) == 0 &&
 	    size == KV_CONTROL_LEN &&
-	    kv_pread(env, fd, NAME, c, sizeof(*c), 0) == 0 && is_ours(c) &&
+	    kv_pread(env, fd, NAME, c, KV_CONTROL_BASE, 0) == 0 && is_ours(c) &&
 	    is_in_place(c, &id, dir) && is_of_this_boot(c))
 		return fd;
 	close(fd);
@@ -181,7 +214,8 @@ kv_control_linked(struct kv_env *env, int fd)
 }
 
 void
-kv_holder_set(struct kv_control *c, uint32_t pid, const char *program)
+kv_holder_set(struct kv_control *c, uint32_t pid, const char *program,
+    uint64_t since_ms)
 {
 	struct kv_holder *h = &c->holder;
 	size_t n = strlen(program);
@@ -191,8 +225,7 @@ kv_holder_set(struct kv_control *c, uint32_t pid, const char *program)
 	memcpy(h->program, program, n);
 	h->program[n] = '\0';
 	atomic_store_explicit(&h->pid, pid, memory_order_relaxed);
-	atomic_store_explicit(&h->since_ms, (uint64_t)kv_mono_ms(),
-	    memory_order_relaxed);
+	atomic_store_explicit(&h->since_ms, since_ms, memory_order_relaxed);
 }
 
 void

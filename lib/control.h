@@ -15,12 +15,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "settings.h"
+#include "stats.h"
+
 struct kv_env;
 struct kv_dir;
 struct kv_ident;
+struct kv_conf;
 
-#define KV_CONTROL_LAYOUT	1
-#define KV_CONTROL_LEN		4096
+#define KV_CONTROL_LAYOUT	4
+#define KV_CONTROL_LEN		8192
 
 /* Where the log ends: written in the idle slot of a pair, then chosen. */
 struct kv_tail {
@@ -55,12 +59,9 @@ struct kv_control {
 	uint64_t generation;		/* random; part of index names */
 	uint64_t dev, ino, birth_ns;	/* of this file, against copies */
 	uint64_t wal_ino;		/* of wal/ */
-	uint64_t memtable_bytes;	/* from FORMAT, as are the next four */
-	uint64_t nonce;
+	uint64_t nonce;			/* from FORMAT, as are the next two */
 	uint32_t epoch;
 	uint32_t mode;
-	uint32_t sync;
-	uint32_t pad;
 	uint64_t hash;			/* XXH3-64 of the fields before */
 
 	/* Lock words; lock.h. */
@@ -74,8 +75,10 @@ struct kv_control {
 
 	/* Read by every reader; written by committers, by maximum. */
 	_Alignas(64) _Atomic uint64_t visible;
-	_Atomic uint64_t first;		/* oldest segment; by WRITER */
 	_Atomic uint64_t active;	/* newest segment; by WRITER */
+	/* By who installs a version, by maximum, in this order. */
+	_Atomic uint64_t version;	/* the newest one */
+	_Atomic uint64_t first;		/* no segment below it is needed */
 
 	/* Read by committers. */
 	_Alignas(64) _Atomic uint64_t synced;	/* by maximum */
@@ -83,6 +86,12 @@ struct kv_control {
 					 * succeeded; by who does one */
 	_Alignas(64) _Atomic uint64_t appended;	/* by WRITER */
 	_Atomic uint64_t full_to;	/* last FULL commit; by WRITER */
+
+	/* For sync=batch, about: what was appended since the last sync began,
+	 * and the tick (env.h) of its first commit.  WRITER adds, a syncer
+	 * clears. */
+	_Atomic uint64_t unsynced_bytes;
+	_Atomic uint64_t unsynced_tick;
 
 	/* Written by the owner of WRITER, for itself and its heir. */
 	_Alignas(64) _Atomic uint64_t writing;	/* enum kv_writing_kind */
@@ -94,10 +103,29 @@ struct kv_control {
 	struct kv_tail tail[2];
 
 	_Alignas(64) struct kv_holder holder;	/* of WRITER */
+
+	/* Number of the next table, taken by adding one. */
+	_Alignas(64) _Atomic uint64_t next_file;
+
+	/* enum kv_setting, and the stamp of the kevo.conf that they are from;
+	 * by WRITER.  Who reads several may find some older than others. */
+	_Atomic uint64_t conf_stamp;
+	_Atomic uint64_t setting[KV_SETTINGS_ROOM];
+
+	/* For fields to come; the counters behind stay in their place. */
+	uint64_t room[30];
+
+	struct kv_hot_counters hot;	/* to the end of the first page */
+	struct kv_counters cold;	/* all of the second */
 };
 
-_Static_assert(sizeof(struct kv_control) <= KV_CONTROL_LEN,
-    "control fits its file");
+/* A process that only looks needs no more than these bytes. */
+#define KV_CONTROL_BASE	offsetof(struct kv_control, room)
+
+_Static_assert(offsetof(struct kv_control, hot) == 1280 &&
+    offsetof(struct kv_control, cold) == 4096 &&
+    sizeof(struct kv_control) == KV_CONTROL_LEN,
+    "what a commit counts is in the first page, the rest in the second");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics need no lock");
 
 /* Raise *p to v; never lowers it. */
@@ -112,12 +140,19 @@ kv_raise(_Atomic uint64_t *p, uint64_t v)
 }
 
 /*
- * Fill in the part that is written once.  fd is the file, under its
- * temporary name.
+ * Fill in the part that is written once, and the settings.  fd is the file,
+ * under its temporary name.
  */
 int kv_control_format(struct kv_env *env, struct kv_control *c,
     const struct kv_dir *dir, int fd, const struct kv_ident *ident,
-    uint64_t generation);
+    const struct kv_conf *conf, uint64_t generation);
+
+/* The value of a setting; the default where control holds none that can
+ * be. */
+uint64_t kv_setting(const struct kv_control *c, enum kv_setting s);
+
+/* Publish what kevo.conf says; WRITER is held. */
+void kv_control_configure(struct kv_control *c, const struct kv_conf *conf);
 
 /*
  * Map shm/control.  Returns 0 with *c and *fd set, KEVO_NOTFOUND if it is
@@ -128,13 +163,22 @@ int kv_control_format(struct kv_env *env, struct kv_control *c,
 int kv_control_map(struct kv_env *env, const struct kv_dir *dir,
     int writable, struct kv_control **c, int *fd);
 /*
- * Read a copy of shm/control.  Returns its descriptor, or -1 if it cannot be
- * read or kv_control_map() would not return 0.
+ * Read a copy of shm/control, but for the counters: KV_CONTROL_BASE bytes.
+ * Returns its descriptor, or -1 if it cannot be read or kv_control_map() would
+ * not return 0.
  */
 int kv_control_read(struct kv_env *env, const struct kv_dir *dir,
     struct kv_control *c);
 
+/* KV_CONTROL_BASE, as a number that no compiler compares with the whole
+ * structure's size. */
+size_t kv_control_base(void);
+
 void kv_control_unmap(struct kv_control *c, int fd);
+
+/* Is it a control of this database and of this layout, whatever boot or place
+ * it is from? */
+int kv_control_is_of(const struct kv_control *c, const uint8_t id[16]);
 
 /* Something that differs when shm/control is another file; 0: missing. */
 uint64_t kv_control_stamp(const struct kv_dir *dir);
@@ -142,8 +186,10 @@ uint64_t kv_control_stamp(const struct kv_dir *dir);
 /* 1 if shm/control is still the file that was mapped. */
 int kv_control_linked(struct kv_env *env, int fd);
 
-/* Fill the holder's note, or describe it ("kevo-put, pid 812, for 4 s"). */
-void kv_holder_set(struct kv_control *c, uint32_t pid, const char *program);
+/* Fill the holder's note, or describe it ("kevo-put, pid 812, for 4 s").
+ * since_ms is of kv_mono_ms(). */
+void kv_holder_set(struct kv_control *c, uint32_t pid, const char *program,
+    uint64_t since_ms);
 void kv_holder_describe(const struct kv_control *c, char *buf, size_t len);
 
 #endif /* KV_CONTROL_H */

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "conf.h"
 #include "control.h"
 #include "env.h"
 #include "file.h"
@@ -19,6 +20,7 @@
 #include "kevo.h"
 #include "memindex.h"
 #include "segment.h"
+#include "version.h"
 
 /* Not for callers of the library: the generation of shared memory moved on
  * while we looked; attach again and repeat. */
@@ -38,14 +40,29 @@ struct kv_seg {
 	struct kv_index ix;
 };
 
+/*
+ * What a reader looks at: one version's tables, and the log segments from
+ * where it begins.  version is NULL until it is needed: a plain put never
+ * needs it.
+ */
 struct kv_view {
 	uint32_t refs;
+	uint32_t keepers;	/* snapshots and iterators among them */
+	int pinned;		/* while there are keepers */
+	struct kevo *db;
 	uint64_t generation;
-	uint64_t first, last;	/* counters */
-	struct kv_seg *seg[];	/* last - first + 1; NULL: not mapped yet */
+	uint64_t number;	/* of the version */
+	struct kv_version *version;
+	struct kv_table **table;	/* one each; NULL: not open yet */
+	uint32_t nopen;
+	uint64_t first;		/* oldest segment, once version is known */
+	uint64_t base, last;	/* counters of seg[0] and of the active one */
+	struct kv_seg *seg[];	/* NULL: not mapped yet */
 };
 
 struct kv_op;
+struct kv_cache;
+struct kv_pin;
 
 struct kevo_batch {
 	struct kevo *db;
@@ -53,6 +70,8 @@ struct kevo_batch {
 	uint64_t len;		/* bytes used, frame and head included */
 	uint64_t room;
 	uint32_t count;
+	uint32_t deletes;	/* of them */
+	uint64_t user_bytes;	/* keys and values */
 };
 
 struct kevo {
@@ -62,9 +81,10 @@ struct kevo {
 	struct kv_names names;
 	unsigned flags;
 	const char *program;
+	const char *compactor;	/* as in struct kevo_options */
 	uint32_t pid;
 	int64_t wait_ms;
-	enum kevo_sync sync;
+	enum kevo_sync sync;	/* KEVO_SYNC_DEFAULT: as the setting says */
 
 	int lock_fd;		/* LOCK; -1: a reader */
 	uint32_t slot;		/* 0: a reader */
@@ -74,9 +94,21 @@ struct kevo {
 	uint64_t unusable;	/* since control had this stamp */
 	int opened;		/* kevo_open() succeeded */
 	struct kv_view *view;
+	int pin_fd;		/* PINS; -1: not opened */
+	struct kv_pin *pins;
+	struct kv_cache *cache;	/* NULL: no table was read yet */
 	struct kv_cold *cold;	/* a reader that has mapped nothing yet */
 	uint64_t tick;		/* when the files were last looked at */
+	int conf_due;		/* kevo.conf is to be published by who has
+				 * WRITER */
+	int rotated;		/* by the commit in hand */
 	uint64_t broken;	/* generation whose index files are missing */
+
+	uint64_t began_ns;	/* of kv_mono_ns(): when the commit in hand
+				 * was asked for; 0: it is counted */
+	struct kv_control *reads;	/* control mapped by a reader to count
+					 * what it reads; NULL: not yet */
+	int reads_refused;	/* it cannot be */
 
 	struct kevo_batch one;	/* for kevo_put() and kevo_delete() */
 	struct kevo_txn *txn;	/* open on this handle */
@@ -95,18 +127,17 @@ void kv_fork_enlist(struct kevo *db);
 void kv_fork_delist(struct kevo *db);
 int kv_forked(const struct kevo *db);
 
-/* ---- view.c ------------------------------------------------------------ */
+/* ---- seg.c ------------------------------------------------------------- */
 
 /*
  * Map segment counter with its index of generation.  writable: for
- * appending.  Returns 0 with a reference, KV_RETRY, or an error.
+ * appending.  Returns 0 with a reference, KV_RETRY (a file is not there), or
+ * an error.
  */
 int kv_seg_open(struct kevo *db, uint64_t generation, uint64_t counter,
     int writable, struct kv_seg **out);
 void kv_seg_unref(struct kv_seg *s);
-
-/* KEVO_ECORRUPT: index files are missing and cannot be rebuilt now. */
-int kv_index_missing(struct kevo *db);
+void kv_seg_close_files(struct kv_seg *s);
 
 /* Name of an index file, "shm/GENERATION.COUNTER.idx". */
 #define KV_INDEX_NAME_LEN	48
@@ -116,21 +147,39 @@ void kv_index_name(char buf[KV_INDEX_NAME_LEN], uint64_t generation,
 /* How much address space an index of a segment may need. */
 uint64_t kv_index_space(uint64_t capacity);
 
+/* ---- view.c ------------------------------------------------------------ */
+
+/* KEVO_ECORRUPT: index files are missing and cannot be rebuilt now. */
+int kv_index_missing(struct kevo *db);
+
 void kv_view_unref(struct kv_view *v);
 
 /*
- * The view of now and the newest commit that a reader may see, loaded in
- * the order that makes them a snapshot.  Attaches anew if the generation
- * moved.  The view belongs to the handle.
+ * Make the handle's view the one of now, and set *visible to the newest
+ * commit that a reader may see in it: loaded in the order that makes them a
+ * snapshot.  kv_view_now() attaches anew if the generation moved.
  */
+int kv_view_load(struct kevo *db, uint64_t *visible);
 int kv_view_now(struct kevo *db, uint64_t *visible);
 
-/* Make the view cover the segments up to control's active one. */
+/* The same for a writer, who reads at the end of the log. */
 int kv_view_extend(struct kevo *db);
+
+/* Has the view fallen behind?  Then files that are gone are no damage. */
+int kv_view_moved(const struct kevo *db);
 
 /* Segment i of a view, mapped if it was not.  Returns as kv_seg_open(). */
 int kv_view_seg(struct kevo *db, struct kv_view *v, uint64_t counter,
     struct kv_seg **out);
+
+/*
+ * Keep the handle's view readable: its segments are mapped, its version is
+ * pinned.  Returns 0 with *out to be released, KV_RETRY (look again) or an
+ * error.  keep_too: once more, for who has it kept already.
+ */
+int kv_view_keep(struct kevo *db, struct kv_view **out);
+void kv_view_keep_too(struct kv_view *v);
+void kv_view_release(struct kv_view *v);
 
 /*
  * Look a key up at seq.  Returns 0 with *rec set, KEVO_NOTFOUND (absent,
@@ -139,6 +188,10 @@ int kv_view_seg(struct kevo *db, struct kv_view *v, uint64_t counter,
 int kv_lookup(struct kevo *db, struct kv_view *v, uint64_t seq,
     const void *key, size_t klen, struct kevo_record *rec);
 
+/* The same at the end of the log, under WRITER. */
+int kv_lookup_newest(struct kevo *db, const void *key, size_t klen,
+    struct kevo_record *rec);
+
 /*
  * The record that an operation is, or KEVO_NOTFOUND if it deletes the key or
  * has expired.
@@ -146,14 +199,49 @@ int kv_lookup(struct kevo *db, struct kv_view *v, uint64_t seq,
 int kv_record_of(const void *key, size_t klen, uint64_t seq,
     const struct kv_op *op, struct kevo_record *rec);
 
+/* ---- view_tables.c ----------------------------------------------------- */
+
+/*
+ * Read the view's version, if it was not; tables that old (NULL: none) has
+ * open are taken over.  KV_RETRY: there is a newer one.
+ */
+int kv_view_tables(struct kevo *db, struct kv_view *v,
+    const struct kv_view *old);
+void kv_view_drop_tables(struct kv_view *v);
+
+/* Table i of the view's version, opened if it was not; the view keeps it
+ * until the handle's next call. */
+int kv_view_table(struct kevo *db, struct kv_view *v, uint32_t i,
+    struct kv_table **out);
+int kv_view_open_all(struct kevo *db, struct kv_view *v);
+
+/* A file that the view needs is gone: KV_RETRY if the view has fallen
+ * behind, else KEVO_ECORRUPT. */
+int kv_view_lost(struct kevo *db, const struct kv_view *v, const char *what,
+    uint64_t number);
+
+/* 1 with *seq and *op set, 0 absent, KV_RETRY or an error. */
+int kv_tables_get(struct kevo *db, struct kv_view *v, const void *key,
+    size_t klen, uint64_t *seq, struct kv_op *op);
+
+/* Decompressed blocks of this handle; NULL: out of memory. */
+struct kv_cache *kv_db_cache(struct kevo *db);
+
+/* Hold the byte of a version in PINS, once more: 1, or 0 if it cannot be. */
+int kv_pin_take(struct kevo *db, uint64_t number);
+void kv_pin_drop(struct kevo *db, uint64_t number);
+
 /* ---- cold.c ------------------------------------------------------------ */
 
 /* Begin as a reader that maps nothing.  0, or KV_RETRY: attach instead. */
 int kv_cold_open(struct kevo *db);
 void kv_cold_close(struct kevo *db);
 
-/* The database's default durability. */
-uint32_t kv_cold_sync(const struct kevo *db);
+/* A setting, as kv_setting(). */
+uint64_t kv_cold_setting(const struct kevo *db, enum kv_setting s);
+
+/* The descriptor of control. */
+int kv_cold_control(const struct kevo *db);
 
 /* End being cold: hand over control, mapped, as db->ctl.  0, or KV_RETRY if
  * it has to be looked for anew. */
@@ -180,7 +268,9 @@ int kv_rebuild(struct kevo *db, const struct kv_ident *ident,
 /* Build control and indexes in this handle's own memory. */
 int kv_build_private(struct kevo *db, const struct kv_ident *ident);
 
+/* When waiting must end; began_ns: what the clock says now. */
 int64_t kv_deadline(const struct kevo *db);
+int64_t kv_deadline_from(const struct kevo *db, uint64_t began_ns);
 
 /*
  * Sync the directories that hold the names of the database and of its log.
@@ -189,12 +279,50 @@ int64_t kv_deadline(const struct kevo *db);
  */
 int kv_sync_names(struct kevo *db);
 
+/* Make the directories of tables and versions and the file PINS, if they
+ * are missing. */
+int kv_make_places(struct kevo *db, const struct kv_ident *ident);
+
+/*
+ * A version was installed: say so in control.  If a generation was built
+ * meanwhile, it may not know of it; then to that one, too.
+ */
+int kv_announce(struct kevo *db, const struct kv_version *v);
+
 /* Take a slot for this handle. */
 int kv_slot_acquire(struct kevo *db);
 
 /* A slot whose number a lock word still holds was its dead owner's, and
  * having it would feign that owner's life: take another. */
 int kv_slot_leave_haunted(struct kevo *db, struct kv_control *c);
+
+/* ---- config.c ---------------------------------------------------------- */
+
+/*
+ * A writer attached: if kevo.conf is not the one that control has, check and
+ * publish it.  If WRITER is not to be had at once, that is left to the
+ * handle's first commit.  An error, as of kv_conf_read(), is the caller's
+ * only while the handle is being opened; later the settings stay as they are.
+ */
+int kv_config_attach(struct kevo *db);
+
+/* Under WRITER: take over a kevo.conf that changed.  One that is wrong changes
+ * nothing, and is reported. */
+int kv_config_refresh(struct kevo *db);
+
+/* Must a wrong kevo.conf end what this handle is about? */
+int kv_config_binds(const struct kevo *db);
+
+/* 0 if a database can be created with these settings ("name=value"...), or
+ * KEVO_EINVAL. */
+int kv_config_check(struct kevo *db, const char *const *settings);
+
+/* 0 if the database has these settings, else KEVO_ECREATE naming one that
+ * differs, or an error. */
+int kv_config_compare(struct kevo *db, const char *const *settings);
+
+/* What DEFAULT means, else the mode itself. */
+enum kevo_sync kv_sync_mode(const struct kevo *db, enum kevo_sync sync);
 
 /* ---- log.c ------------------------------------------------------------- */
 
@@ -221,10 +349,10 @@ int kv_writer_lock(struct kevo *db);
 void kv_writer_unlock(struct kevo *db);
 
 /*
- * Append a batch as one commit; WRITER is held.  full: readers must not see
- * it before it is synced.
+ * Append a batch as one commit; WRITER is held.  sync is not
+ * KEVO_SYNC_DEFAULT, and the same as for kv_publish(), which must follow.
  */
-int kv_append(struct kevo *db, struct kevo_batch *b, int full,
+int kv_append(struct kevo *db, struct kevo_batch *b, enum kevo_sync sync,
     uint64_t *seq);
 
 /* The active segment, mapped for appending if the handle may write. */
@@ -259,15 +387,17 @@ int kv_chain_before(const struct kv_seg *s, uint64_t off, uint64_t *chain);
 
 /* ---- sync.c ------------------------------------------------------------ */
 
+/* Under WRITER, behind a commit of so many bytes. */
+void kv_count_unsynced(struct kv_control *c, uint64_t bytes);
+
 /* After unlocking: make commit seq visible, and durable if sync says so. */
 int kv_publish(struct kevo *db, uint64_t seq, enum kevo_sync sync);
 
-/* Must readers not see such a commit before it is on disk? */
-static inline int
-kv_hides(enum kevo_sync sync)
-{
-	return sync == KEVO_SYNC_FULL || sync == KEVO_SYNC_LATER;
-}
+/* Will publishing a commit of the mode wait for the disk, as it looks now? */
+int kv_will_sync(const struct kevo *db, enum kevo_sync sync);
+
+/* fdatasync() of a segment of the log, counted.  0 or an errno. */
+int kv_sync_log(struct kevo *db, const struct kv_seg *s);
 
 /* Bring the log to disk up to seq.  0, or KEVO_EUNKNOWN. */
 int kv_sync_to(struct kevo *db, uint64_t seq);
@@ -275,6 +405,63 @@ int kv_sync_to(struct kevo *db, uint64_t seq);
 /* What depends on state read under WRITER may leave the process after
  * this. */
 int kv_settle(struct kevo *db, uint64_t seq);
+
+/* ---- reads.c ----------------------------------------------------------- */
+
+/*
+ * Count reads, if the setting count_reads is on, and errors.  A reader's
+ * errors are counted where its reads are.
+ */
+static inline int
+kv_counts_reads(const struct kv_control *c)
+{
+	return atomic_load_explicit(&c->setting[KV_SET_COUNT_READS],
+	    memory_order_relaxed) == 1;
+}
+
+uint64_t kv_read_clock(struct kevo *db);
+void kv_read_counted(struct kevo *db, uint64_t began, int rc,
+    const struct kevo_record *rec);
+void kv_seek_counted(struct kevo *db, uint64_t began);
+void kv_count_read(struct kevo *db, enum kv_stat s, uint64_t n);
+void kv_count_failure(struct kevo *db, int rc);
+
+/* Forget where this reader counts; control may be another one. */
+void kv_reads_release(struct kevo *db);
+
+/* Before a read: a clock, or 0 if it is not counted. */
+static inline uint64_t
+kv_read_begin(struct kevo *db)
+{
+	if (db->ctl != NULL && !kv_counts_reads(db->ctl))
+		return 0;
+	return kv_read_clock(db);
+}
+
+/* After the lookup of one key that ended in rc, which is returned. */
+static inline int
+kv_read_end(struct kevo *db, uint64_t began, int rc,
+    const struct kevo_record *rec)
+{
+	if (began != 0 || rc < 0)
+		kv_read_counted(db, began, rc, rec);
+	return rc;
+}
+
+/* What a public function returns, counted if it is an error. */
+static inline int
+kv_result(struct kevo *db, int rc)
+{
+	if (rc < 0)
+		kv_count_failure(db, rc);
+	return rc;
+}
+
+/* ---- metrics.c --------------------------------------------------------- */
+
+/* What a version says of the tables, for kevo_stats(). */
+void kv_stats_levels(const struct kevo *db, const struct kv_version *v,
+    struct kevo_stats *out);
 
 /* ---- batch.c ----------------------------------------------------------- */
 
@@ -290,8 +477,8 @@ int kv_cond_holds(const struct kevo_cond *c, int found,
 
 /* ---- iter.c ------------------------------------------------------------ */
 
-/* An iterator over a view at seq, with the writes in own on top (NULL:
- * none).  Takes a reference to the view. */
+/* An iterator over a kept view at seq, with the writes in own on top (NULL:
+ * none).  The view is the iterator's to release, also after an error. */
 int kv_iter_new(struct kevo *db, struct kv_view *v, uint64_t seq,
     const struct kv_index *own, const struct kevo_range *range,
     struct kevo_iter **out);

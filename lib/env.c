@@ -52,12 +52,22 @@ kv_mono_ms(void)
 }
 
 uint64_t
+kv_mono_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t
 kv_tick(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-	return (uint64_t)ts.tv_sec * 256 + (uint64_t)ts.tv_nsec / 3906250;
+	return (uint64_t)ts.tv_sec * KV_TICKS_A_SECOND +
+	    (uint64_t)ts.tv_nsec / (1000000000 / KV_TICKS_A_SECOND);
 }
 
 int

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 struct kv_env {
-	char msg[768];
+	char msg[704];
 };
 
 /*
@@ -27,10 +27,13 @@ int kv_fail_errno(struct kv_env *env, const char *path, const char *verb);
 /* Nanoseconds since 1970. */
 uint64_t kv_now_ns(void);
 
-/* Milliseconds of a clock that never steps; for waits. */
+/* Milliseconds of a clock that never steps; for waits.  The same in
+ * nanoseconds, for how long something took. */
 int64_t kv_mono_ms(void);
+uint64_t kv_mono_ns(void);
 
 /* The tick (about 4 ms) of a clock that costs no system call. */
+#define KV_TICKS_A_SECOND	256
 uint64_t kv_tick(void);
 
 /* Fill p with random bytes.  Returns 0 or -1. */

@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -19,13 +18,39 @@
 #define FALLOC_FL_PUNCH_HOLE	0x02
 #endif
 
+/* Append as much of s as there is room for. */
+static size_t
+append(char *buf, size_t room, size_t at, const char *s)
+{
+	size_t n = strlen(s);
+
+	if (n > room - 1 - at)
+		n = room - 1 - at;
+	memcpy(buf + at, s, n);
+	buf[at + n] = '\0';
+	return at + n;
+}
+
 const char *
 kv_path(const struct kv_dir *dir, const char *name)
 {
+	size_t room = sizeof(dir->names->buf[0]), n;
 	char *b = dir->names->buf[dir->names->turn ^= 1];
 
-	snprintf(b, sizeof(dir->names->buf[0]), "%s/%s", dir->path, name);
+	n = append(b, room, 0, dir->path);
+	n = append(b, room, n, "/");
+	append(b, room, n, name);
 	return b;
+}
+
+char *
+kv_name(char *buf, const char *before, uint64_t number, const char *after)
+{
+	char *p = stpcpy(buf, before);
+
+	for (int shift = 60; shift >= 0; shift -= 4)
+		*p++ = "0123456789abcdef"[number >> shift & 15];
+	return stpcpy(p, after);
 }
 
 int
@@ -163,15 +188,38 @@ kv_reserve(struct kv_env *env, int fd, const char *name, uint64_t off,
 	return kv_fail_errno(env, name, "reserve space");
 }
 
+/* 1 if what we make must be given to the owner of the database. */
+static int
+has_owner(const struct kv_dir *dir, struct stat *st)
+{
+	return geteuid() == 0 && fstatat(dir->fd, "FORMAT", st, 0) == 0;
+}
+
+int
+kv_give(const struct kv_dir *dir, int fd, mode_t mode)
+{
+	struct stat st;
+	int r = 0;
+
+	if (has_owner(dir, &st))
+		r = fchown(fd, st.st_uid, st.st_gid);
+	(void)r;
+	return fchmod(fd, mode);
+}
+
 int
 kv_mkdir(struct kv_env *env, const struct kv_dir *dir, const char *name,
     mode_t mode)
 {
 	struct stat st;
+	int r = 0;
 
 	if (mkdirat(dir->fd, name, 0777) != 0)
 		return errno == EEXIST ? 0 : kv_fail_errno(env,
 		    kv_path(dir, name), "create");
+	if (has_owner(dir, &st))
+		r = fchownat(dir->fd, name, st.st_uid, st.st_gid, 0);
+	(void)r;
 	if (fstatat(dir->fd, name, &st, 0) != 0 || fchmodat(dir->fd, name,
 	    mode | (st.st_mode & S_ISGID), 0) != 0)
 		return kv_fail_errno(env, kv_path(dir, name),
@@ -189,6 +237,13 @@ kv_zero(struct kv_env *env, int fd, const char *name, uint64_t off,
 	    (off_t)off, (off_t)len) == 0)
 		return 0;
 	return kv_write_zeros(env, fd, name, off, len);
+}
+
+void
+kv_write_out(int fd, uint64_t off, uint64_t len)
+{
+	(void)sync_file_range(fd, (off_t)off, (off_t)len,
+	    SYNC_FILE_RANGE_WRITE);
 }
 
 int
@@ -279,6 +334,18 @@ kv_file_stat(struct kv_env *env, int fd, const char *name, uint64_t *size,
 		id->birth_ns = (uint64_t)st.btime.sec * 1000000000u +
 		    st.btime.nsec;
 	}
+	return 0;
+}
+
+int
+kv_free_bytes(struct kv_env *env, const struct kv_dir *dir, uint64_t *bytes)
+{
+	struct statfs fs;
+
+	if (fstatfs(dir->fd, &fs) != 0)
+		return kv_fail_errno(env, dir->path, "examine");
+	*bytes = (uint64_t)fs.f_bavail * (uint64_t)(fs.f_frsize != 0 ?
+	    fs.f_frsize : fs.f_bsize);
 	return 0;
 }
 

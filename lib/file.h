@@ -31,6 +31,14 @@ struct kv_dir {
 const char *kv_path(const struct kv_dir *dir, const char *name);
 
 /*
+ * The name of a file with a number: before, 16 hexadecimal digits, after.
+ * Returns where it ends.  Neither of the two uses snprintf(), whose pages of
+ * code and stack a one-shot tool would touch for this alone.
+ */
+char *kv_name(char *buf, const char *before, uint64_t number,
+    const char *after);
+
+/*
  * openat() with O_CLOEXEC.  The descriptor is never 0, 1 or 2, so that a
  * program with closed standard streams cannot write into a data file.  It
  * does not wait if somebody put a FIFO in a file's place.
@@ -57,8 +65,15 @@ int kv_read_small(struct kv_env *env, const struct kv_dir *dir,
 int kv_reserve(struct kv_env *env, int fd, const char *name, uint64_t off,
     uint64_t len);
 
+/*
+ * Give a new file its permissions, whatever the umask of the process that
+ * happens to make it; and if that is root, the owner of the database, where
+ * that is possible.  Returns as fchmod().
+ */
+int kv_give(const struct kv_dir *dir, int fd, mode_t mode);
+
 /* Create a directory below dir, if it is missing, with the permissions of
- * mode and what it inherits of its group. */
+ * mode and what it inherits of its group; in the same way. */
 int kv_mkdir(struct kv_env *env, const struct kv_dir *dir, const char *name,
     mode_t mode);
 
@@ -67,6 +82,10 @@ int kv_write_zeros(struct kv_env *env, int fd, const char *name,
     uint64_t off, uint64_t len);
 int kv_zero(struct kv_env *env, int fd, const char *name, uint64_t off,
     uint64_t len);
+
+/* Let the system begin to write these bytes to disk, without waiting for it.
+ * What fails is told by the sync that must follow. */
+void kv_write_out(int fd, uint64_t off, uint64_t len);
 
 /* fdatasync() through EINTR; returns 0 or an errno. */
 int kv_datasync(int fd);
@@ -89,6 +108,10 @@ struct kv_file_id {
 /* Size, identity and link count of an open file; any out may be NULL. */
 int kv_file_stat(struct kv_env *env, int fd, const char *name,
     uint64_t *size, struct kv_file_id *id, uint32_t *nlink);
+
+/* Bytes that the file system of a directory has left for us. */
+int kv_free_bytes(struct kv_env *env, const struct kv_dir *dir,
+    uint64_t *bytes);
 
 /* Map len bytes shared from the start; more than the file has may be asked
  * for, those come to exist when it grows. */

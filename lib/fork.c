@@ -26,14 +26,21 @@ after_fork_in_parent(void)
 }
 
 static void
+close_if_open(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+static void
 after_fork_in_child(void)
 {
 	fork_count++;
-	for (struct kevo *db = list; db != NULL; db = db->next)
-		if (db->lock_fd >= 0) {
-			close(db->lock_fd);
-			db->lock_fd = -1;
-		}
+	for (struct kevo *db = list; db != NULL; db = db->next) {
+		close_if_open(&db->lock_fd);
+		close_if_open(&db->pin_fd);
+	}
 	pthread_mutex_unlock(&list_mutex);
 }
 

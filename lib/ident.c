@@ -13,77 +13,10 @@
 #include "file.h"
 #include "hash.h"
 #include "ident.h"
+#include "kevo.h"
 
 #define FORMAT_MAX	4096
 #define FORMAT_TMP	"FORMAT.tmp"
-
-static const char *const sync_names[] = { "", "full", "batch", "none" };
-
-static int
-parse_sync(const char *s, enum kevo_sync *out)
-{
-	for (int i = 1; i <= 3; i++)
-		if (strcmp(s, sync_names[i]) == 0) {
-			*out = (enum kevo_sync)i;
-			return 0;
-		}
-	return -1;
-}
-
-/* A decimal number with an optional suffix K, M or G. */
-static int
-parse_bytes(const char *s, uint64_t *out)
-{
-	char *end;
-	uint64_t v;
-
-	if (*s < '0' || *s > '9')
-		return -1;
-	errno = 0;
-	v = strtoull(s, &end, 10);
-	if (errno != 0 || v > KV_MEMTABLE_MAX)
-		return -1;
-	if (*end == 'K')
-		v <<= 10;
-	else if (*end == 'M')
-		v <<= 20;
-	else if (*end == 'G')
-		v <<= 30;
-	else if (*end != '\0')
-		return -1;
-	if (*end != '\0' && end[1] != '\0')
-		return -1;
-	*out = v;
-	return 0;
-}
-
-static int
-apply_setting(struct kv_env *env, struct kv_ident *id, const char *s)
-{
-	const char *eq = strchr(s, '=');
-	size_t n = eq == NULL ? strlen(s) : (size_t)(eq - s);
-
-	if (eq == NULL)
-		return kv_fail(env, KEVO_ECONFIG,
-		    "setting %s: NAME=VALUE expected", s);
-	if (n == 14 && memcmp(s, "memtable_bytes", n) == 0) {
-		if (parse_bytes(eq + 1, &id->memtable_bytes) != 0 ||
-		    id->memtable_bytes < KV_MEMTABLE_MIN ||
-		    id->memtable_bytes > KV_MEMTABLE_MAX)
-			return kv_fail(env, KEVO_ECONFIG, "setting "
-			    "memtable_bytes: %s is not between 64K and 1G",
-			    eq + 1);
-		return 0;
-	}
-	if (n == 4 && memcmp(s, "sync", n) == 0) {
-		if (parse_sync(eq + 1, &id->sync) != 0)
-			return kv_fail(env, KEVO_ECONFIG, "setting sync: %s "
-			    "is not full, batch or none", eq + 1);
-		return 0;
-	}
-	return kv_fail(env, KEVO_ECONFIG, "setting %.*s: no such setting; "
-	    "there are memtable_bytes and sync", (int)n, s);
-}
 
 /* The creator's umask, without changing it: the mode of what it creates. */
 static mode_t
@@ -97,30 +30,12 @@ umask_now(const struct kv_dir *dir)
 }
 
 int
-kv_ident_check(struct kv_env *env, const char *const *settings)
-{
-	struct kv_ident any;
-	int rc = 0;
-
-	for (; rc == 0 && settings != NULL && *settings != NULL; settings++)
-		rc = apply_setting(env, &any, *settings);
-	return rc;
-}
-
-int
 kv_ident_new(struct kv_env *env, const struct kv_dir *dir,
-    const char *const *settings, struct kv_ident *id)
+    struct kv_ident *id)
 {
-	int rc;
-
 	memset(id, 0, sizeof(*id));
 	id->epoch = 1;
-	id->memtable_bytes = KV_MEMTABLE_DEFAULT;
-	id->sync = KEVO_SYNC_FULL;
 	id->mode = umask_now(dir);
-	for (; settings != NULL && *settings != NULL; settings++)
-		if ((rc = apply_setting(env, id, *settings)) != 0)
-			return rc;
 	if (kv_random(id->id, sizeof(id->id)) != 0 ||
 	    kv_random(&id->nonce, sizeof(id->nonce)) != 0)
 		return kv_fail_errno(env, "random numbers", "get");
@@ -140,9 +55,8 @@ encode(const struct kv_ident *id, char *buf, size_t size)
 	gmtime_r(&now, &tm);
 	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
 	n = snprintf(buf, size, "kevo %d\nid %s\nepoch %" PRIu32 "\nnonce %016"
-	    PRIx64 "\ncreated %s\nmode %04o\nmemtable_bytes %" PRIu64
-	    "\nsync %s\n", KV_FORMAT_VERSION, hex, id->epoch, id->nonce, when,
-	    (unsigned)id->mode, id->memtable_bytes, sync_names[id->sync]);
+	    PRIx64 "\ncreated %s\nmode %04o\n", KV_FORMAT_VERSION, hex,
+	    id->epoch, id->nonce, when, (unsigned)id->mode);
 	n += snprintf(buf + n, size - (size_t)n, "xxh3 %016" PRIx64 "\n",
 	    kv_hash(buf, (size_t)n, 0));
 	return n;
@@ -252,12 +166,7 @@ decode(const char *text, struct kv_ident *id)
 	if (number(text, "mode", 8, 0666, &v) != 0)
 		return -1;
 	id->mode = (uint32_t)v;
-	if (number(text, "memtable_bytes", 10, KV_MEMTABLE_MAX,
-	    &id->memtable_bytes) != 0 || id->memtable_bytes < KV_MEMTABLE_MIN)
-		return -1;
-	if (field(text, "sync", buf, sizeof(buf)) == NULL)
-		return -1;
-	return parse_sync(buf, &id->sync);
+	return 0;
 }
 
 int
@@ -282,6 +191,10 @@ kv_ident_read(struct kv_env *env, const struct kv_dir *dir,
 		rc = kv_fail(env, KEVO_ENOTDB, "%s: format %" PRIu64 " is "
 		    "newer than this program, which knows format %d", name,
 		    version, KV_FORMAT_VERSION);
+	else if (version < KV_FORMAT_VERSION)
+		rc = kv_fail(env, KEVO_ENOTDB, "%s: format %" PRIu64 " is of "
+		    "before there were tables; export it with the program "
+		    "that made it", name, version);
 	else if (!hash_matches(text, len))
 		rc = kv_fail(env, KEVO_ECORRUPT, "%s: damaged: its hash "
 		    "differs", name);

@@ -2,69 +2,42 @@
 #include <string.h>
 
 #include "db.h"
-#include "record.h"
+#include "key.h"
+#include "source.h"
 
 /*
- * An iterator merges the indexes of a view's segments, and a transaction's
- * own writes above them.  Sources are numbered from the newest, a heap
- * orders them by key and then by number; a source always stands behind the
- * record that was returned from it, so what has the key of the last record
- * is an older version of it and is passed over.  Keys and values stay where
- * they are in the mapped log.
+ * An iterator merges sources: a transaction's own writes, the indexes of the
+ * view's segments, its level-0 tables, and each deeper level, whose tables
+ * follow each other.  Sources are numbered from the newest; a heap orders
+ * them by key and then by number.  The first of the heap stands on the
+ * record that was returned last; moving on passes over what has its key in
+ * the other sources, which is older.
  */
-struct source {
-	struct kv_index_iter it;
-	const uint8_t *log;
-	uint64_t log_len;
-};
-
 enum iter_state { UNPOSITIONED, FORWARD, BACKWARD, ENDED };
 
 struct kevo_iter {
 	struct kevo *db;
 	struct kv_view *view;
 	enum iter_state state;
+	int standing;			/* the heap's first was returned */
 	uint8_t *from, *to;
 	size_t from_len, to_len;
-	const uint8_t *last;		/* key of the last record looked at */
-	uint32_t last_len;
+	uint8_t *last;			/* a copy of a key */
+	size_t last_len, last_room;
 	uint64_t now_ns;		/* one clock for the whole iteration */
+	uint64_t records, bytes;	/* returned, for the statistics */
 	uint32_t nheap, nsource;
 	uint32_t *heap;
-	struct source source[];
+	struct kv_source source[];
 };
-
-static uint64_t
-load_be64(const uint8_t *p)
-{
-	return __builtin_bswap64(get_le64(p));
-}
-
-static int
-key_cmp(const uint8_t *a, size_t alen, const uint8_t *b, size_t blen)
-{
-	size_t n = alen < blen ? alen : blen;
-
-	for (; n >= 8; n -= 8, a += 8, b += 8) {
-		uint64_t x = load_be64(a), y = load_be64(b);
-
-		if (x != y)
-			return x < y ? -1 : 1;
-	}
-	for (; n > 0; n--, a++, b++)
-		if (*a != *b)
-			return *a < *b ? -1 : 1;
-	return alen < blen ? -1 : alen > blen;
-}
 
 /* ---- the heap ---------------------------------------------------------- */
 
 static int
 before(const struct kevo_iter *it, uint32_t a, uint32_t b)
 {
-	const struct kv_index_iter *x = &it->source[a].it;
-	const struct kv_index_iter *y = &it->source[b].it;
-	int c = key_cmp(x->key, x->klen, y->key, y->klen);
+	const struct kv_source *x = &it->source[a], *y = &it->source[b];
+	int c = kv_key_cmp(x->key, x->klen, y->key, y->klen);
 
 	if (c == 0)
 		return a < b;
@@ -93,25 +66,22 @@ sift_down(struct kevo_iter *it, uint32_t i)
 }
 
 static int
-index_failed(struct kevo_iter *it, int r)
+failed(struct kevo_iter *it, int rc)
 {
 	it->state = ENDED;
-	if (r == -2)
-		return kv_fail(&it->db->env, KEVO_ENOMEM, "out of memory");
-	return kv_fail(&it->db->env, KEVO_ECORRUPT, "%s: an index is damaged; "
-	    "remove %s/shm when no process uses the database", it->db->path,
-	    it->db->path);
+	it->standing = 0;
+	return rc;
 }
 
 /* Move the first source of the heap on. */
 static int
 advance_top(struct kevo_iter *it)
 {
-	struct kv_index_iter *x = &it->source[it->heap[0]].it;
-	int r = it->state == FORWARD ? kv_index_next(x) : kv_index_prev(x);
+	struct kv_source *s = &it->source[it->heap[0]];
+	int r = kv_source_move(s, it->state == FORWARD);
 
 	if (r < 0)
-		return index_failed(it, r);
+		return failed(it, r);
 	if (r == 0)
 		it->heap[0] = it->heap[--it->nheap];
 	if (it->nheap > 1)
@@ -125,24 +95,57 @@ position(struct kevo_iter *it, enum iter_state dir, const void *key,
     size_t klen)
 {
 	it->state = dir;
+	it->standing = 0;
 	it->nheap = 0;
 	for (uint32_t i = 0; i < it->nsource; i++) {
-		struct kv_index_iter *x = &it->source[i].it;
-		int r;
+		int r = kv_source_seek(&it->source[i], dir == FORWARD, key,
+		    klen);
 
-		if (dir == FORWARD)
-			r = key == NULL ? kv_index_first(x) :
-			    kv_index_seek(x, key, klen);
-		else
-			r = key == NULL ? kv_index_last(x) :
-			    kv_index_seek_back(x, key, klen);
 		if (r < 0)
-			return index_failed(it, r);
+			return failed(it, r);
 		if (r > 0)
 			it->heap[it->nheap++] = i;
 	}
 	for (uint32_t i = it->nheap / 2; i-- > 0;)
 		sift_down(it, i);
+	return 0;
+}
+
+static int
+remember_key(struct kevo_iter *it, const void *key, size_t klen)
+{
+	if (klen >= it->last_room) {
+		uint8_t *p = realloc(it->last, klen * 2 + 1);
+
+		if (p == NULL)
+			return failed(it, kv_fail(&it->db->env, KEVO_ENOMEM,
+			    "out of memory"));
+		it->last = p;
+		it->last_room = klen * 2 + 1;
+	}
+	memmove(it->last, key, klen);
+	it->last_len = klen;
+	return 0;
+}
+
+/* Leave the key that the heap's first stands on, in every source. */
+static int
+leave_key(struct kevo_iter *it)
+{
+	const struct kv_source *s = &it->source[it->heap[0]];
+	int rc;
+
+	it->standing = 0;
+	if (it->nheap == 1)
+		return advance_top(it);
+	if ((rc = remember_key(it, s->key, s->klen)) != 0)
+		return rc;
+	do {
+		if ((rc = advance_top(it)) != 0)
+			return rc;
+		s = &it->source[it->heap[0]];
+	} while (it->nheap > 0 && kv_key_cmp(s->key, s->klen, it->last,
+	    it->last_len) == 0);
 	return 0;
 }
 
@@ -153,9 +156,9 @@ in_bounds(const struct kevo_iter *it, const uint8_t *key, uint32_t klen)
 {
 	if (it->state == FORWARD)
 		return it->to == NULL ||
-		    key_cmp(key, klen, it->to, it->to_len) < 0;
+		    kv_key_cmp(key, klen, it->to, it->to_len) < 0;
 	return it->from == NULL ||
-	    key_cmp(key, klen, it->from, it->from_len) >= 0;
+	    kv_key_cmp(key, klen, it->from, it->from_len) >= 0;
 }
 
 static int
@@ -168,39 +171,36 @@ is_expired(struct kevo_iter *it, uint64_t expires_ns)
 	return expires_ns <= it->now_ns;
 }
 
-/* The next record in the direction of state. */
+/* The record at the heap's first, or the next one in the direction of
+ * state. */
 static int
-step(struct kevo_iter *it, struct kevo_record *rec)
+settle(struct kevo_iter *it, struct kevo_record *rec)
 {
+	struct kv_source *s;
 	struct kv_op op;
 	int rc;
 
 	while (it->nheap > 0) {
-		struct source *s = &it->source[it->heap[0]];
-		const uint8_t *key = s->it.key;
-		uint32_t klen = s->it.klen;
-		uint64_t seq = s->it.hit.seq;
-		int older = it->last != NULL && key_cmp(key, klen, it->last,
-		    it->last_len) == 0;
-
-		if (!older && !in_bounds(it, key, klen))
+		s = &it->source[it->heap[0]];
+		if (!in_bounds(it, s->key, s->klen))
 			break;
-		if (!older && kv_op_decode(s->log, s->log_len,
-		    s->it.hit.off, &op) != 0)
-			return index_failed(it, -1);
-		it->last = key;
-		it->last_len = klen;
-		if ((rc = advance_top(it)) != 0)
-			return rc;
-		if (older || op.kind == KV_OP_DELETE ||
-		    is_expired(it, op.expires_ns))
+		if ((rc = kv_source_op(s, &op)) != 0)
+			return failed(it, rc);
+		if (op.kind == KV_OP_DELETE || is_expired(it,
+		    op.expires_ns)) {
+			if ((rc = leave_key(it)) != 0)
+				return rc;
 			continue;
+		}
+		it->standing = 1;
+		it->records++;
+		it->bytes += s->klen + op.vlen;
 		if (rec != NULL) {
-			rec->key = op.key;
-			rec->klen = op.klen;
+			rec->key = s->key;
+			rec->klen = s->klen;
 			rec->value = op.val;
 			rec->vlen = op.vlen;
-			rec->version = s->it.seq == UINT64_MAX ? 0 : seq;
+			rec->version = s->seq;
 			rec->expires_ns = op.expires_ns;
 		}
 		return 0;
@@ -220,18 +220,30 @@ forked(struct kevo_iter *it)
 	    "parent process");
 }
 
+/* The iterator was positioned, beginning at a clock: a seek. */
+static int
+end_seek(struct kevo_iter *it, uint64_t began, int rc)
+{
+	if (rc >= 0 && began != 0)
+		kv_seek_counted(it->db, began);
+	return kv_result(it->db, rc);
+}
+
 static int
 start(struct kevo_iter *it, enum iter_state dir, const void *key, size_t klen,
     struct kevo_record *rec)
 {
-	int rc;
+	uint64_t began = kv_read_begin(it->db);
+	int rc = forked(it);
 
-	if ((rc = forked(it)) != 0)
-		return rc;
-	it->last = NULL;
-	if ((rc = position(it, dir, key, klen)) != 0)
-		return rc;
-	return step(it, rec);
+	/* The key may be that of a record that a source is about to leave. */
+	if (rc == 0 && key != NULL)
+		rc = remember_key(it, key, klen);
+	if (rc == 0)
+		rc = position(it, dir, key != NULL ? it->last : NULL, klen);
+	if (rc == 0)
+		rc = settle(it, rec);
+	return end_seek(it, began, rc);
 }
 
 int
@@ -244,25 +256,34 @@ int
 kevo_iter_seek(struct kevo_iter *it, const void *key, size_t klen,
     struct kevo_record *rec)
 {
-	if (it->from != NULL && key_cmp(key, klen, it->from,
+	if (it->from != NULL && kv_key_cmp(key, klen, it->from,
 	    it->from_len) < 0)
 		return kevo_iter_first(it, rec);
 	return start(it, FORWARD, key, klen, rec);
 }
 
-/* The bound `to` is excluded: as if it were the record before the first. */
+static int
+stands_on(const struct kevo_iter *it, const void *key, size_t klen)
+{
+	const struct kv_source *s = &it->source[it->heap[0]];
+
+	return it->nheap > 0 && kv_key_cmp(s->key, s->klen, key, klen) == 0;
+}
+
+/* The bound `to` is excluded. */
 static int
 start_below(struct kevo_iter *it, struct kevo_record *rec)
 {
-	int rc;
+	uint64_t began = kv_read_begin(it->db);
+	int rc = forked(it);
 
-	if ((rc = forked(it)) != 0)
-		return rc;
-	it->last = it->to;
-	it->last_len = (uint32_t)it->to_len;
-	if ((rc = position(it, BACKWARD, it->to, it->to_len)) != 0)
-		return rc;
-	return step(it, rec);
+	if (rc == 0)
+		rc = position(it, BACKWARD, it->to, it->to_len);
+	if (rc == 0 && it->to != NULL && stands_on(it, it->to, it->to_len))
+		rc = leave_key(it);
+	if (rc == 0)
+		rc = settle(it, rec);
+	return end_seek(it, began, rc);
 }
 
 int
@@ -275,27 +296,40 @@ int
 kevo_iter_seek_back(struct kevo_iter *it, const void *key, size_t klen,
     struct kevo_record *rec)
 {
-	if (it->to != NULL && key_cmp(key, klen, it->to, it->to_len) >= 0)
+	if (it->to != NULL && kv_key_cmp(key, klen, it->to, it->to_len) >= 0)
 		return start_below(it, rec);
 	return start(it, BACKWARD, key, klen, rec);
+}
+
+/* Stand on the same record, for a walk in the other direction. */
+static int
+turn(struct kevo_iter *it, enum iter_state dir)
+{
+	const struct kv_source *s = &it->source[it->heap[0]];
+	int rc;
+
+	if ((rc = remember_key(it, s->key, s->klen)) != 0)
+		return rc;
+	return position(it, dir, it->last, it->last_len);
 }
 
 static int
 move(struct kevo_iter *it, enum iter_state dir, struct kevo_record *rec)
 {
-	int rc;
+	int rc = forked(it);
 
-	if ((rc = forked(it)) != 0)
-		return rc;
-	if (it->state == ENDED)
+	if (rc == 0 && it->state == ENDED)
 		return KEVO_NOTFOUND;
-	if (it->state == UNPOSITIONED)
+	if (rc == 0 && it->state == UNPOSITIONED)
 		return dir == FORWARD ? kevo_iter_first(it, rec) :
 		    kevo_iter_last(it, rec);
-	if (it->state != dir && (rc = position(it, dir, it->last,
-	    it->last_len)) != 0)
-		return rc;
-	return step(it, rec);
+	if (rc == 0 && it->state != dir)
+		rc = turn(it, dir);
+	if (rc == 0)
+		rc = leave_key(it);
+	if (rc == 0)
+		rc = settle(it, rec);
+	return kv_result(it->db, rc);
 }
 
 int
@@ -327,14 +361,45 @@ copy_bound(struct kevo *db, const void *p, size_t len, uint8_t **out,
 	return 0;
 }
 
-static void
-add_source(struct kevo_iter *it, const struct kv_index *ix, uint64_t seq)
+static int
+set_range(struct kevo_iter *it, const struct kevo_range *range)
 {
-	struct source *s = &it->source[it->nsource++];
+	int rc;
 
-	kv_index_iter_init(&s->it, ix, seq);
-	s->log = ix->log;
-	s->log_len = ix->log_len;
+	if (range == NULL)
+		return 0;
+	rc = copy_bound(it->db, range->from, range->from_len, &it->from,
+	    &it->from_len);
+	return rc != 0 ? rc : copy_bound(it->db, range->to, range->to_len,
+	    &it->to, &it->to_len);
+}
+
+/* Newest first. */
+static int
+add_sources(struct kevo_iter *it, uint64_t seq, const struct kv_index *own)
+{
+	const struct kv_version *ver = it->view->version;
+	struct kv_view *v = it->view;
+	struct kv_seg *s;
+	int rc;
+
+	if (own != NULL)
+		kv_source_own(&it->source[it->nsource++], it->db, own);
+	for (uint64_t c = v->last; c >= v->first; c--) {
+		if ((rc = kv_view_seg(it->db, v, c, &s)) != 0)
+			return rc;
+		kv_source_segment(&it->source[it->nsource++], it->db, &s->ix,
+		    seq);
+	}
+	for (uint32_t i = 0; i < ver->level_start[1]; i++)
+		kv_source_tables(&it->source[it->nsource++], it->db, v, i,
+		    i + 1);
+	for (uint32_t level = 1; level < KV_LEVELS; level++)
+		if (ver->level_start[level] < ver->level_start[level + 1])
+			kv_source_tables(&it->source[it->nsource++], it->db,
+			    v, ver->level_start[level],
+			    ver->level_start[level + 1]);
+	return 0;
 }
 
 int
@@ -342,37 +407,30 @@ kv_iter_new(struct kevo *db, struct kv_view *v, uint64_t seq,
     const struct kv_index *own, const struct kevo_range *range,
     struct kevo_iter **out)
 {
-	size_t n = (size_t)(v->last - v->first + 1) + (own != NULL);
+	size_t n = (size_t)(v->last - v->first + 1) + (own != NULL) +
+	    v->version->level_start[1] + KV_LEVELS;
 	struct kevo_iter *it;
-	struct kv_seg *s;
 	int rc;
 
 	it = calloc(1, sizeof(*it) + n * sizeof(it->source[0]));
-	if (it == NULL || (it->heap = malloc(n * sizeof(it->heap[0]))) ==
-	    NULL) {
-		free(it);
+	if (it == NULL) {
+		kv_view_release(v);
 		return kv_fail(&db->env, KEVO_ENOMEM, "out of memory");
 	}
 	it->db = db;
 	it->view = v;
-	v->refs++;
-	if (own != NULL)
-		add_source(it, own, UINT64_MAX);
-	for (uint64_t c = v->last; c >= v->first; c--) {
-		if ((rc = kv_view_seg(db, v, c, &s)) != 0)
-			goto err;
-		add_source(it, &s->ix, seq);
+	it->heap = malloc(n * sizeof(it->heap[0]));
+	rc = it->heap == NULL ? kv_fail(&db->env, KEVO_ENOMEM,
+	    "out of memory") : add_sources(it, seq, own);
+	if (rc == 0)
+		rc = set_range(it, range);
+	if (rc != 0) {
+		kevo_iter_free(it);
+		return rc;
 	}
-	if (range != NULL && ((rc = copy_bound(db, range->from,
-	    range->from_len, &it->from, &it->from_len)) != 0 ||
-	    (rc = copy_bound(db, range->to, range->to_len, &it->to,
-	    &it->to_len)) != 0))
-		goto err;
+	kv_count_read(db, KV_STAT_SCANS, 1);
 	*out = it;
 	return 0;
-err:
-	kevo_iter_free(it);
-	return rc;
 }
 
 void
@@ -380,9 +438,12 @@ kevo_iter_free(struct kevo_iter *it)
 {
 	if (it == NULL)
 		return;
+	kv_count_read(it->db, KV_STAT_SCAN_RECORDS, it->records);
+	kv_count_read(it->db, KV_STAT_READ_BYTES, it->bytes);
 	for (uint32_t i = 0; i < it->nsource; i++)
-		kv_index_iter_release(&it->source[i].it);
-	kv_view_unref(it->view);
+		kv_source_release(&it->source[i]);
+	kv_view_release(it->view);
+	free(it->last);
 	free(it->from);
 	free(it->to);
 	free(it->heap);

@@ -1,6 +1,9 @@
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "compact.h"
+#include "count.h"
 #include "db.h"
 #include "record.h"
 
@@ -44,23 +47,17 @@ kevo_strerror(int status)
 	case KEVO_EPERM: return "not permitted";
 	case KEVO_ENOMEM: return "out of memory";
 	case KEVO_EFORKED: return "handle belongs to the parent process";
-	case KEVO_ECONFIG: return "bad setting";
+	case KEVO_ECONFIG: return "kevo.conf is wrong";
 	case KEVO_EREPLACED: return "database was replaced";
+	case KEVO_EHISTORY: return "history is no longer kept";
 	}
 	return "unknown status";
-}
-
-const char *
-kevo_setting_names(void)
-{
-	return "memtable_bytes\0size of a log segment, 64K to 1G (64M)\0"
-	    "sync\0default durability: full, batch or none (full)\0";
 }
 
 enum kevo_sync
 kevo_default_sync(const struct kevo *db)
 {
-	return db->sync;
+	return kv_sync_mode(db, KEVO_SYNC_DEFAULT);
 }
 
 void
@@ -96,12 +93,17 @@ kv_index_missing(struct kevo *db)
 	    db->path);
 }
 
-/* A reader met an index file that is gone: either a newer generation has
- * taken its place, or somebody removed it and one has to be built. */
+/*
+ * A reader met a file that is gone.  Either there is a newer version, or a
+ * newer generation of index files, and it looks again; or somebody removed an
+ * index file and a generation has to be built.
+ */
 static int
-attach_again(struct kevo *db)
+attach_again(struct kevo *db, int *tries)
 {
-	if (db->txn != NULL)
+	if (kv_view_moved(db))
+		return 0;
+	if (db->txn != NULL || ++*tries > TRIES)
 		return kv_index_missing(db);
 	db->broken = db->ctl->generation;
 	return kv_attach(db, kv_deadline(db));
@@ -109,12 +111,12 @@ attach_again(struct kevo *db)
 
 /* ---- reading ----------------------------------------------------------- */
 
-int
-kevo_peek(struct kevo *db, const struct kevo_snapshot *snap, const void *key,
+static int
+peek(struct kevo *db, const struct kevo_snapshot *snap, const void *key,
     size_t klen, struct kevo_record *rec)
 {
 	uint64_t seq;
-	int rc;
+	int rc, tries = 0;
 
 	if ((rc = usable_cold(db)) != 0 ||
 	    (rc = kv_key_check(&db->env, key, klen)) != 0)
@@ -126,16 +128,24 @@ kevo_peek(struct kevo *db, const struct kevo_snapshot *snap, const void *key,
 		return rc;
 	if ((rc = kv_warm_up(db)) != 0)
 		return rc;
-	for (int i = 0; i < TRIES; i++) {
+	for (;;) {
 		if ((rc = kv_view_now(db, &seq)) != 0)
 			return rc;
 		rc = kv_lookup(db, db->view, seq, key, klen, rec);
 		if (rc != KV_RETRY)
 			return rc;
-		if ((rc = attach_again(db)) != 0)
+		if ((rc = attach_again(db, &tries)) != 0)
 			return rc;
 	}
-	return kv_index_missing(db);
+}
+
+int
+kevo_peek(struct kevo *db, const struct kevo_snapshot *snap, const void *key,
+    size_t klen, struct kevo_record *rec)
+{
+	uint64_t began = kv_read_begin(db);
+
+	return kv_read_end(db, began, peek(db, snap, key, klen, rec), rec);
 }
 
 int
@@ -149,8 +159,8 @@ kevo_get(struct kevo *db, const struct kevo_snapshot *snap, const void *key,
 	if ((rc = kevo_peek(db, snap, key, klen, &rec)) != 0)
 		return rc;
 	if ((p = malloc(rec.vlen + 1)) == NULL)
-		return kv_fail(&db->env, KEVO_ENOMEM, "out of memory for a "
-		    "value of %zu bytes", rec.vlen);
+		return kv_result(db, kv_fail(&db->env, KEVO_ENOMEM, "out of "
+		    "memory for a value of %zu bytes", rec.vlen));
 	if (rec.vlen > 0)
 		memcpy(p, rec.value, rec.vlen);
 	p[rec.vlen] = '\0';
@@ -159,30 +169,23 @@ kevo_get(struct kevo *db, const struct kevo_snapshot *snap, const void *key,
 	return 0;
 }
 
-/* A view of now with every segment mapped, so that it stays readable. */
+/* A view of now that stays readable; to be released. */
 static int
 take_view(struct kevo *db, struct kv_view **view, uint64_t *seq)
 {
-	struct kv_seg *s;
-	int rc;
+	int rc, tries = 0;
 
-	for (int i = 0; i < TRIES; i++) {
-		if ((rc = kv_view_now(db, seq)) != 0)
+	for (;;) {
+		if ((rc = kv_view_now(db, seq)) != 0 ||
+		    (rc = kv_view_keep(db, view)) != KV_RETRY)
 			return rc;
-		*view = db->view;
-		for (uint64_t c = (*view)->last; c >= (*view)->first; c--)
-			if ((rc = kv_view_seg(db, *view, c, &s)) != 0)
-				break;
-		if (rc != KV_RETRY)
-			return rc;
-		if ((rc = attach_again(db)) != 0)
+		if ((rc = attach_again(db, &tries)) != 0)
 			return rc;
 	}
-	return kv_index_missing(db);
 }
 
-int
-kevo_snapshot_new(struct kevo *db, struct kevo_snapshot **out)
+static int
+new_snapshot(struct kevo *db, struct kevo_snapshot **out)
 {
 	struct kevo_snapshot *s;
 	int rc;
@@ -196,9 +199,15 @@ kevo_snapshot_new(struct kevo *db, struct kevo_snapshot **out)
 		free(s);
 		return rc;
 	}
-	s->view->refs++;
+	kv_count_read(db, KV_STAT_SNAPSHOTS, 1);
 	*out = s;
 	return 0;
+}
+
+int
+kevo_snapshot_new(struct kevo *db, struct kevo_snapshot **out)
+{
+	return kv_result(db, new_snapshot(db, out));
 }
 
 int
@@ -215,7 +224,15 @@ kevo_snapshot_at(struct kevo *db, uint64_t version,
 		    "there yet; the newest is %llu", db->path,
 		    (unsigned long long)version, (unsigned long long)s->seq);
 		kevo_snapshot_free(s);
-		return rc;
+		return kv_result(db, rc);
+	}
+	if (version < s->view->version->last_seq) {
+		rc = kv_fail(&db->env, KEVO_EHISTORY, "%s: version %llu is no "
+		    "longer kept; the oldest one is %llu", db->path,
+		    (unsigned long long)version,
+		    (unsigned long long)s->view->version->last_seq);
+		kevo_snapshot_free(s);
+		return kv_result(db, rc);
 	}
 	s->seq = version;
 	*out = s;
@@ -227,7 +244,7 @@ kevo_snapshot_free(struct kevo_snapshot *s)
 {
 	if (s == NULL)
 		return;
-	kv_view_unref(s->view);
+	kv_view_release(s->view);
 	free(s);
 }
 
@@ -245,23 +262,15 @@ kevo_iter_new(struct kevo *db, const struct kevo_snapshot *snap,
 	uint64_t seq;
 	int rc;
 
-	if ((rc = usable(db)) != 0)
-		return rc;
-	if (snap != NULL)
-		return kv_iter_new(db, snap->view, snap->seq, NULL, range,
-		    out);
-	if ((rc = take_view(db, &v, &seq)) != 0)
-		return rc;
-	return kv_iter_new(db, v, seq, NULL, range, out);
+	if ((rc = usable(db)) == 0 && snap != NULL) {
+		kv_view_keep_too(snap->view);
+		rc = kv_iter_new(db, snap->view, snap->seq, NULL, range, out);
+	} else if (rc == 0 && (rc = take_view(db, &v, &seq)) == 0)
+		rc = kv_iter_new(db, v, seq, NULL, range, out);
+	return kv_result(db, rc);
 }
 
 /* ---- writing ----------------------------------------------------------- */
-
-static enum kevo_sync
-sync_of(const struct kevo *db, enum kevo_sync sync)
-{
-	return sync == KEVO_SYNC_DEFAULT ? db->sync : sync;
-}
 
 /* Under WRITER. */
 static int
@@ -269,12 +278,14 @@ check_cond(struct kevo *db, const void *key, size_t klen,
     const struct kevo_cond *cond)
 {
 	struct kevo_record rec;
-	int rc = kv_lookup(db, db->view, kv_tail(db->ctl)->seq, key, klen,
-	    &rec);
+	int rc = kv_lookup_newest(db, key, klen, &rec);
 
 	if (rc < 0 || rc == KV_RETRY)
 		return rc;
-	return kv_cond_holds(cond, rc == 0, &rec) ? 0 : KEVO_FALSE;
+	if (kv_cond_holds(cond, rc == 0, &rec))
+		return 0;
+	kv_count(db->ctl, KV_STAT_COND_FALSE, 1);
+	return KEVO_FALSE;
 }
 
 /*
@@ -331,9 +342,9 @@ write_one(struct kevo *db, int kind, const void *key, size_t klen,
 	rc = lock_and_check(db, key, klen, &w->cond);
 	if (rc != 0 && rc != KEVO_FALSE)
 		return rc;
-	sync = sync_of(db, w->sync);
+	sync = kv_sync_mode(db, w->sync);
 	if (rc == 0)
-		rc = kv_append(db, &db->one, kv_hides(sync), &seq);
+		rc = kv_append(db, &db->one, sync, &seq);
 	else
 		seq = kv_tail(db->ctl)->seq;
 	kv_writer_unlock(db);
@@ -345,21 +356,23 @@ write_one(struct kevo *db, int kind, const void *key, size_t klen,
 		return rc;
 	if (version != NULL)
 		*version = seq;
-	return kv_publish(db, seq, sync);
+	return kv_finish_commit(db, seq, sync);
 }
 
 int
 kevo_put(struct kevo *db, const void *key, size_t klen, const void *val,
     size_t vlen, const struct kevo_write *w, uint64_t *version)
 {
-	return write_one(db, KV_OP_PUT, key, klen, val, vlen, w, version);
+	return kv_result(db, write_one(db, KV_OP_PUT, key, klen, val, vlen, w,
+	    version));
 }
 
 int
 kevo_delete(struct kevo *db, const void *key, size_t klen,
     const struct kevo_write *w, uint64_t *version)
 {
-	return write_one(db, KV_OP_DELETE, key, klen, NULL, 0, w, version);
+	return kv_result(db, write_one(db, KV_OP_DELETE, key, klen, NULL, 0, w,
+	    version));
 }
 
 int
@@ -393,13 +406,15 @@ int
 kevo_batch_put(struct kevo_batch *b, const void *key, size_t klen,
     const void *val, size_t vlen, uint64_t expires_ns)
 {
-	return kv_batch_add(b, KV_OP_PUT, key, klen, val, vlen, expires_ns);
+	return kv_result(b->db, kv_batch_add(b, KV_OP_PUT, key, klen, val,
+	    vlen, expires_ns));
 }
 
 int
 kevo_batch_delete(struct kevo_batch *b, const void *key, size_t klen)
 {
-	return kv_batch_add(b, KV_OP_DELETE, key, klen, NULL, 0, 0);
+	return kv_result(b->db, kv_batch_add(b, KV_OP_DELETE, key, klen, NULL,
+	    0, 0));
 }
 
 size_t
@@ -414,8 +429,8 @@ kevo_batch_bytes(const struct kevo_batch *b)
 	return (size_t)b->len;
 }
 
-int
-kevo_commit(struct kevo *db, struct kevo_batch *b, enum kevo_sync sync,
+static int
+commit(struct kevo *db, struct kevo_batch *b, enum kevo_sync sync,
     uint64_t *version)
 {
 	uint64_t seq;
@@ -425,17 +440,24 @@ kevo_commit(struct kevo *db, struct kevo_batch *b, enum kevo_sync sync,
 		return rc;
 	if (b->count == 0)
 		return kv_fail(&db->env, KEVO_EINVAL, "empty batch");
-	sync = sync_of(db, sync);
+	sync = kv_sync_mode(db, sync);
 	if ((rc = kv_writer_lock(db)) != 0)
 		return rc;
-	rc = kv_append(db, b, kv_hides(sync), &seq);
+	rc = kv_append(db, b, sync, &seq);
 	kv_writer_unlock(db);
 	if (rc != 0)
 		return rc;
 	kv_batch_reset(b);
 	if (version != NULL)
 		*version = seq;
-	return kv_publish(db, seq, sync);
+	return kv_finish_commit(db, seq, sync);
+}
+
+int
+kevo_commit(struct kevo *db, struct kevo_batch *b, enum kevo_sync sync,
+    uint64_t *version)
+{
+	return kv_result(db, commit(db, b, sync, version));
 }
 
 int
@@ -443,19 +465,32 @@ kevo_sync(struct kevo *db)
 {
 	int rc;
 
-	if ((rc = usable(db)) != 0)
-		return rc;
-	if (db->slot == 0)
-		return kv_fail(&db->env, KEVO_EPERM, "%s: opened for reading "
+	if ((rc = usable(db)) == 0 && db->slot == 0)
+		rc = kv_fail(&db->env, KEVO_EPERM, "%s: opened for reading "
 		    "only", db->path);
-	rc = kv_sync_to(db, atomic_load_explicit(&db->ctl->appended,
-	    memory_order_acquire));
+	if (rc == 0)
+		rc = kv_sync_to(db, atomic_load_explicit(&db->ctl->appended,
+		    memory_order_acquire));
 	if (rc == 0)
 		db->batch_to = 0;
-	return rc;
+	return kv_result(db, rc);
 }
 
 /* ---- statistics -------------------------------------------------------- */
+
+/* Who mapped a segment while it was active has mapped more than it has: it is
+ * cut when it is complete. */
+static uint64_t
+sealed_bytes(const struct kevo *db, const struct kv_seg *s)
+{
+	char name[KV_SEGMENT_NAME_LEN];
+	struct stat st;
+
+	kv_segment_name(name, s->counter);
+	return fstatat(db->dir.fd, name, &st, 0) == 0 && st.st_size >= 0 &&
+	    (uint64_t)st.st_size < s->log_len ? (uint64_t)st.st_size :
+	    s->log_len;
+}
 
 int
 kevo_stats(struct kevo *db, struct kevo_stats *out)
@@ -474,14 +509,18 @@ kevo_stats(struct kevo *db, struct kevo_stats *out)
 	out->synced = atomic_load(&c->synced);
 	out->appended = atomic_load(&c->appended);
 	out->segments = v->last - v->first + 1;
-	out->memtable_bytes = c->memtable_bytes;
-	out->sync = (enum kevo_sync)c->sync;
+	out->memtable_bytes = kv_setting(c, KV_SET_MEMTABLE_BYTES);
+	out->sync = (enum kevo_sync)kv_setting(c, KV_SET_SYNC);
 	for (uint64_t i = 0; i < out->segments; i++) {
-		struct kv_index_head *h = v->seg[i]->arena;
+		struct kv_index_head *h = v->seg[v->first - v->base + i]->
+		    arena;
 
 		out->index_bytes += atomic_load(&h->end);
 		out->log_bytes += i + 1 < out->segments ?
-		    v->seg[i]->log_len : kv_tail(c)->off;
+		    sealed_bytes(db, v->seg[v->first - v->base + i]) :
+		    kv_tail(c)->off;
 	}
+	kv_stats_levels(db, v->version, out);
+	kv_view_release(v);
 	return 0;
 }

@@ -60,8 +60,9 @@ enum kevo_status {
 	KEVO_EPERM = -10,	/* permission; writing through a reader */
 	KEVO_ENOMEM = -11,	/* out of memory */
 	KEVO_EFORKED = -12,	/* the handle belongs to the parent process */
-	KEVO_ECONFIG = -13,	/* a setting is unknown or out of range */
-	KEVO_EREPLACED = -14	/* the directory's files were replaced */
+	KEVO_ECONFIG = -13,	/* the database's kevo.conf is wrong */
+	KEVO_EREPLACED = -14,	/* the directory's files were replaced */
+	KEVO_EHISTORY = -15	/* so old a version is no longer kept */
 };
 
 struct kevo;			/* an open database */
@@ -76,7 +77,10 @@ enum kevo_open_flags {
 	KEVO_RDONLY = 1,	/* takes no lock; writes nothing but the shared
 				 * index after a boot or copy, if it may */
 	KEVO_CREATE = 2,	/* create the database if it is missing */
-	KEVO_EXISTING = 4	/* with settings: fail if it exists already */
+	KEVO_EXISTING = 4,	/* with settings: fail if it exists already
+				 * and has others */
+	KEVO_ANY_CONFIG = 8	/* a wrong kevo.conf is no error: the settings
+				 * that were valid last hold */
 };
 
 /*
@@ -84,8 +88,11 @@ enum kevo_open_flags {
  * LATER: the call does not wait; the commit is on disk, and visible to
  * others, after kevo_sync(), kevo_close() or any process's next FULL commit:
  * what anybody reads is durable, as with FULL.  BATCH: visible at once, on
- * disk after the same events.  NONE: as BATCH, but kevo_close() does not
- * wait either.
+ * disk after the same events; and a commit of this kind that finds more than
+ * the setting sync_bytes unsynced, or the oldest unsynced commit older than
+ * sync_ms, brings all of it to disk before it returns.  (Nothing does so
+ * while nobody commits.)  NONE: visible at once, and neither a commit nor
+ * kevo_close() waits.
  * What a killed process committed is kept in every mode; what a power cut
  * may take is the newest commits, never an older one without the newer.
  */
@@ -107,9 +114,14 @@ struct kevo_options {
 	int64_t wait_ms;	/* limit on waiting for the write lock; 0 try
 				 * once; KEVO_WAIT_FOREVER */
 	enum kevo_sync sync;	/* default of this handle's commits */
-	const char *const *settings;	/* "name=value"..., NULL-ended, fixed
-				 * when the database is created; see
-				 * kevo_setting_names() */
+	const char *const *settings;	/* "name=value"..., NULL-ended, of a
+				 * database that is created; as
+				 * kevo_config_set() takes them */
+	const char *compactor;	/* what a writer starts when compaction is
+				 * due: a path, or a name that is looked for
+				 * beside this program's file and then in
+				 * PATH; NULL: "kevo-compact"; "": nothing,
+				 * it compacts itself.  Not copied. */
 };
 
 /*
@@ -118,14 +130,16 @@ struct kevo_options {
  *   flags  enum kevo_open_flags.  Without KEVO_CREATE nothing is created.
  *          With it, path may be missing (its parent must exist) or an empty
  *          directory.
- *   opt    NULL: all defaults.  Strings are not kept, but for program.
+ *   opt    NULL: all defaults.  Strings are not kept, but for program and
+ *          compactor.
  *   out    always set, also after an error: the handle then serves
  *          kevo_errmsg() and kevo_close() only.  NULL if memory is out.
  *
  * Returns 0, KEVO_ENODB, KEVO_ENOTDB, KEVO_ECORRUPT, KEVO_ECREATE,
  * KEVO_EIO, KEVO_EBUSY (somebody is rebuilding the index, or holds the
  * database without its shared memory), KEVO_EPERM, KEVO_ENOMEM,
- * KEVO_EINVAL or KEVO_ECONFIG.
+ * KEVO_EINVAL (a setting in opt, too) or KEVO_ECONFIG (a writer finds that
+ * kevo.conf is wrong; nothing was written).
  * The first open after a boot or a copy reads the whole log once; every
  * other open costs the same for any size of the database.
  */
@@ -140,6 +154,13 @@ int kevo_open(const char *path, unsigned flags,
  */
 int kevo_close(struct kevo *db);
 
+/*
+ * The same for a process that ends now: memory, maps, files and with them the
+ * locks are left to the kernel, which takes them back faster.  Only
+ * kevo_close() may be called on the handle afterwards.
+ */
+int kevo_leave(struct kevo *db);
+
 /* The last error's sentence: object, place, reason; "" if there was none.
  * Valid until the next call on the handle. */
 const char *kevo_errmsg(const struct kevo *db);
@@ -150,9 +171,6 @@ const char *kevo_strerror(int status);
 /* The durability of this handle's commits that do not say: its own, or the
  * database's. */
 enum kevo_sync kevo_default_sync(const struct kevo *db);
-
-/* Names and meanings of settings, "name\0meaning\0...\0\0". */
-const char *kevo_setting_names(void);
 
 /* Free memory that a kevo function returned (NULL is allowed). */
 void kevo_free(void *p);
@@ -198,8 +216,9 @@ void kevo_snapshot_free(struct kevo_snapshot *snap);
  * The same as of an earlier commit: what a snapshot taken when `version` was
  * the newest one would show, but for keys that have expired since.
  *
- * KEVO_EINVAL: there is no such commit yet.  Every commit is kept now; once
- * there is compaction, one that is no longer kept will be an error.
+ * KEVO_EINVAL: there is no such commit yet.  KEVO_EHISTORY: it is no longer
+ * kept.  What was brought into sorted tables keeps only the newest record of
+ * a key; the message names the oldest version that can be had.
  */
 int kevo_snapshot_at(struct kevo *db, uint64_t version,
     struct kevo_snapshot **out);
@@ -329,7 +348,136 @@ int kevo_txn_abort(struct kevo_txn *t);
  * KEVO_EUNKNOWN. */
 int kevo_sync(struct kevo *db);
 
+/* ---- settings ---------------------------------------------------------- */
+
+/*
+ * Settings stand in the file kevo.conf of the database, one `name = value` a
+ * line, for people and for kevo_config_set().  Processes keep a copy in
+ * shared memory.  A change by kevo_config_set() holds at once for all of
+ * them; one by an editor when the next writer opens the database, or begins
+ * a segment of the log.
+ */
+
+/* Names and meanings, "name\0meaning\0...\0\0". */
+const char *kevo_setting_names(void);
+
+/* One setting.  Strings are constants, but for value. */
+struct kevo_setting {
+	const char *name;
+	const char *kind;	/* size, count, duration, choice or list */
+	const char *range;	/* "64K to 1G" */
+	const char *initial;	/* its default */
+	const char *meaning;	/* a line without a full stop */
+	const char *trade;	/* what more and less of it do */
+	char value[96];		/* as kevo.conf has it, else the default */
+	uint64_t number;	/* the same: bytes, milliseconds, a count; of a
+				 * choice and a list what the engine uses */
+	unsigned line;		/* of kevo.conf; 0: it does not stand there */
+};
+
+/*
+ * Call each for every setting, as kevo.conf has it now, until it returns
+ * something other than 0; or tell of one.  db NULL: the defaults.
+ *
+ * Return 0, what each returned, KEVO_NOTFOUND (get: there is no setting of
+ * this name), KEVO_ECONFIG (kevo.conf is wrong: file, line, setting and
+ * range are in the message), KEVO_EIO, KEVO_EPERM or KEVO_ENOMEM.
+ */
+int kevo_config_list(struct kevo *db,
+    int (*each)(void *arg, const struct kevo_setting *s), void *arg);
+int kevo_config_get(struct kevo *db, const char *name,
+    struct kevo_setting *out);
+
+/*
+ * Change settings: "name=value"..., NULL-ended.  The value "default" takes
+ * the setting out of kevo.conf.  Either all changes are made or none; the
+ * file's comments and order stay.  It is on disk, and holds for all
+ * processes, when the call returns.
+ *
+ * A handle that is to mend a wrong kevo.conf is opened with KEVO_ANY_CONFIG.
+ *
+ * Returns 0, KEVO_EINVAL (a name or value is not possible, or they do not go
+ * together), KEVO_ECONFIG (other lines of kevo.conf are wrong), KEVO_EPERM,
+ * KEVO_EBUSY, KEVO_EIO or KEVO_ENOMEM.
+ */
+int kevo_config_set(struct kevo *db, const char *const *changes);
+
+/*
+ * A profile is a set of changes that go together, for kevo_config_set() and
+ * for kevo_options; NULL if there is none of this name.  All profiles change
+ * the same settings, so that the last one given holds.  Names and meanings
+ * as of settings.
+ */
+const char *const *kevo_profile(const char *name);
+const char *kevo_profile_names(void);
+
+/* ---- housekeeping ------------------------------------------------------ */
+
+/*
+ * Bring the log into sorted tables and merge them, so that reads stay fast
+ * and the space of what was overwritten or deleted comes back.  Any process
+ * may do it at any time, several at once, and be killed at any moment;
+ * readers and writers go on.  Unless the setting `compaction` is `manual`,
+ * writers start kevo-compact(1) for it when it is due.
+ */
+enum kevo_compact_flags {
+	KEVO_COMPACT_FLUSH = 1,	/* only bring the log into tables */
+	KEVO_COMPACT_FULL = 2,	/* seal the log and merge everything into one
+				 * sorted run */
+	KEVO_COMPACT_DRY_RUN = 4	/* count what is due, do nothing */
+};
+
+struct kevo_compact_progress {
+	uint64_t flushed;	/* log segments brought into tables */
+	uint64_t jobs;		/* merges finished, moves included */
+	uint64_t bytes_read;	/* of log and tables */
+	uint64_t bytes_written;	/* of tables */
+	uint64_t files_removed;
+	uint64_t bytes_removed;
+	uint64_t dropped;	/* records: older, deleted or expired */
+	uint64_t due;		/* bytes that are still to be read, about */
+	int busy;		/* something was left to another process */
+};
+
+/* Zero-filled, or NULL where a pointer is taken, means: all defaults. */
+struct kevo_compact {
+	unsigned flags;
+	const void *from, *to;	/* FULL: only tables that hold keys of this
+				 * range; NULL: no bound there */
+	size_t from_len, to_len;
+	uint64_t max_bytes;	/* begin nothing after having read so many */
+	int64_t max_ms;		/* ... or after so long; 0: no limit */
+	uint64_t rate;		/* bytes a second; 0: as the setting says */
+	/* Called now and then; a result other than 0 ends the work, with
+	 * KEVO_FALSE. */
+	int (*progress)(void *arg, const struct kevo_compact_progress *p);
+	void *arg;
+};
+
+/*
+ * Do what is due.  *done (may be NULL) is set in any case.
+ *
+ * Returns 0 (also if there was nothing to do), KEVO_FALSE (ended by
+ * progress), KEVO_EBUSY (another process is at all of it), KEVO_EPERM (a
+ * reader), KEVO_ECORRUPT, KEVO_EIO, KEVO_ENOMEM or KEVO_EREPLACED.  An error
+ * leaves the database as it was; what was finished before it stays.
+ */
+int kevo_compact(struct kevo *db, const struct kevo_compact *c,
+    struct kevo_compact_progress *done);
+
 /* ---- statistics -------------------------------------------------------- */
+
+#define KEVO_LEVELS	8
+
+/* The tables of one level. */
+struct kevo_level {
+	uint64_t tables;
+	uint64_t bytes;		/* of their files */
+	uint64_t records;	/* deletions included */
+	uint64_t deletes;
+	uint64_t score;		/* thousandths of what it should hold: from
+				 * 1000 on a compaction is due */
+};
 
 struct kevo_stats {
 	uint8_t id[16];		/* of the database */
@@ -341,9 +489,70 @@ struct kevo_stats {
 	uint64_t index_bytes;	/* of shared memory used by their indexes */
 	uint64_t memtable_bytes;	/* setting: size of a segment */
 	enum kevo_sync sync;	/* setting: default durability */
+	uint64_t version;	/* number of the set of tables */
+	struct kevo_level level[KEVO_LEVELS];
 };
 
 int kevo_stats(struct kevo *db, struct kevo_stats *out);
+
+/*
+ * Every number that the database keeps or that can be told about it.
+ * Counters are of all processes, since counting began; a reboot does not end
+ * them, but the loss of the shared memory does, so they may begin anew.
+ * What readers do is counted if the setting count_reads is on.  The names and
+ * meanings are in kevo-stats(1).
+ */
+enum kevo_metric_kind {
+	KEVO_COUNTER,		/* only grows */
+	KEVO_GAUGE,
+	KEVO_HISTOGRAM,
+	KEVO_INFO		/* a text; no number */
+};
+
+enum kevo_metric_unit {
+	KEVO_UNIT_NONE,
+	KEVO_UNIT_BYTES,
+	KEVO_UNIT_NS,		/* nanoseconds; the name says seconds */
+	KEVO_UNIT_TIME,		/* nanoseconds since 1970, likewise */
+	KEVO_UNIT_THOUSANDTHS	/* of a ratio */
+};
+
+/* How long something took, in nanoseconds. */
+struct kevo_histogram {
+	uint64_t count, sum, max;
+	size_t buckets;
+	const uint64_t *bucket;	/* how many there are in each */
+	const uint64_t *bound;	/* and the time that they are below;
+				 * UINT64_MAX for the last */
+};
+
+struct kevo_metric {
+	const char *name;	/* "stall_seconds" */
+	const char *label;	/* "reason", or NULL: there is only one */
+	const char *label_value;	/* "lock" */
+	const char *help;	/* one line, the same for one name */
+	enum kevo_metric_kind kind;
+	enum kevo_metric_unit unit;
+	uint64_t value;
+	const char *text;		/* KEVO_INFO */
+	const struct kevo_histogram *histogram;	/* KEVO_HISTOGRAM */
+};
+
+/*
+ * Call each() for all of them, those of one name one after the other.  What
+ * it is given is valid until it returns; a result other than 0 ends the walk.
+ *
+ * Returns 0, KEVO_FALSE (ended by each), KEVO_ECORRUPT, KEVO_EIO,
+ * KEVO_ENOMEM, or what attaching a handle may.
+ */
+int kevo_metrics(struct kevo *db,
+    int (*each)(void *arg, const struct kevo_metric *m), void *arg);
+
+/*
+ * The time below which a share q, 0 to 1, of a histogram lies: 0.5 is the
+ * median.  It is right to a quarter of itself.  0: the histogram is empty.
+ */
+uint64_t kevo_histogram_quantile(const struct kevo_histogram *h, double q);
 
 #ifdef __cplusplus
 }

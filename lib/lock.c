@@ -109,6 +109,87 @@ kv_beside_exclude(int fd)
 	    NULL) == 0;
 }
 
+int
+kv_flush_try(int fd)
+{
+	return byte_lock(fd, F_OFD_SETLK, F_WRLCK, KV_LOCK_FLUSH, 1,
+	    NULL) == 0;
+}
+
+void
+kv_flush_leave(int fd)
+{
+	byte_lock(fd, F_OFD_SETLK, F_UNLCK, KV_LOCK_FLUSH, 1, NULL);
+}
+
+void
+kv_compacting_enter(int fd)
+{
+	byte_lock(fd, F_OFD_SETLK, F_RDLCK, KV_LOCK_COMPACT, 1, NULL);
+}
+
+void
+kv_compacting_leave(int fd)
+{
+	byte_lock(fd, F_OFD_SETLK, F_UNLCK, KV_LOCK_COMPACT, 1, NULL);
+}
+
+int
+kv_compacting_other(int fd)
+{
+	struct flock fl;
+
+	return byte_lock(fd, F_OFD_GETLK, F_WRLCK, KV_LOCK_COMPACT, 1,
+	    &fl) == 0 && fl.l_type != F_UNLCK;
+}
+
+int
+kv_file_lock(int fd)
+{
+	return byte_lock(fd, F_OFD_SETLK, F_WRLCK, 0, 0, NULL) == 0;
+}
+
+int
+kv_pin(int fd, uint64_t version)
+{
+	return byte_lock(fd, F_OFD_SETLK, F_RDLCK, (off_t)version, 1,
+	    NULL) == 0 ? 0 : errno;
+}
+
+void
+kv_unpin(int fd, uint64_t version)
+{
+	byte_lock(fd, F_OFD_SETLK, F_UNLCK, (off_t)version, 1, NULL);
+}
+
+/*
+ * The kernel names some lock in the range, not the lowest: ask again for what
+ * lies below it.  A holder's locks on neighbours are one to it.
+ */
+uint64_t
+kv_pin_next(int fd, uint64_t from, uint64_t end)
+{
+	uint64_t low = end;
+	struct flock fl;
+
+	while (low > from) {
+		if (byte_lock(fd, F_OFD_GETLK, F_WRLCK, (off_t)from,
+		    (off_t)(low - from), &fl) != 0)
+			return UINT64_MAX;
+		if (fl.l_type == F_UNLCK)
+			break;
+		low = (uint64_t)fl.l_start > from ? (uint64_t)fl.l_start :
+		    from;
+	}
+	return low;
+}
+
+uint64_t
+kv_pin_lowest(int fd, uint64_t end)
+{
+	return kv_pin_next(fd, 0, end);
+}
+
 uint32_t
 kv_slot_any(int fd)
 {
@@ -197,10 +278,7 @@ enum kv_word_result
 kv_word_lock(_Atomic uint32_t *word, int fd, uint32_t slot,
     int64_t deadline_ms)
 {
-	uint32_t seen = 0;
-
-	if (atomic_compare_exchange_strong_explicit(word, &seen, slot,
-	    memory_order_acquire, memory_order_relaxed))
+	if (kv_word_try(word, slot))
 		return KV_WORD_TAKEN;
 	for (;;) {
 		int64_t left = SLEEP_MS;

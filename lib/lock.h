@@ -8,6 +8,9 @@
  *             building a generation of its shared memory
  *   WRITER    a word in control: appending to the log
  *   SYNC      a word in control: bringing the log to disk
+ *   FLUSH     a byte of LOCK: moving sealed segments into tables
+ *   a table   the whole of its file: it is being written, or is the input of
+ *             a compaction; only ever tried, never waited for
  *
  * A word holds 0 or the owner's slot.  A slot is a byte of LOCK on which its
  * owner has an open-file-description lock for as long as its handle lives.
@@ -30,6 +33,8 @@ struct kv_env;
 #define KV_LOCK_REBUILD		0
 #define KV_LOCK_BESIDE		1		/* shared by who syncs without
 						 * holding SYNC */
+#define KV_LOCK_FLUSH		2
+#define KV_LOCK_COMPACT		3		/* shared by who compacts */
 #define KV_SLOT_BASE		(1 << 20)	/* byte of slot 0 in LOCK */
 #define KV_SLOT_MAX		((1u << 20) - 1)
 #define KV_WORD_WAITERS		0x80000000u	/* somebody sleeps on it */
@@ -42,6 +47,33 @@ struct kv_env;
 #define KV_LOCK_TIMEOUT		(-1)
 int kv_lock_rebuild(int fd, int64_t deadline_ms);
 void kv_unlock_rebuild(int fd);
+
+/* Take FLUSH.  1, or 0 if another process has it. */
+int kv_flush_try(int fd);
+void kv_flush_leave(int fd);
+
+/* Say that this handle is compacting, until it leaves; and is another one? */
+void kv_compacting_enter(int fd);
+void kv_compacting_leave(int fd);
+int kv_compacting_other(int fd);
+
+/* Lock a table's file, open for writing, until it is closed.  1, or 0 if
+ * somebody else has it locked. */
+int kv_file_lock(int fd);
+
+/*
+ * Pins.  Who keeps a snapshot holds the byte of its version in the file
+ * PINS, shared, through a descriptor that may be read-only; so the kernel
+ * knows which versions are in use, and forgets it with their holders.
+ * kv_pin() returns 0 or an errno.  kv_pin_next() finds the lowest byte from
+ * `from` on and below `end` that anybody holds through another description
+ * than fd's, or `end` if there is none; UINT64_MAX: the system refuses to
+ * say.  kv_pin_lowest() is the same from 0 on.
+ */
+int kv_pin(int fd, uint64_t version);
+void kv_unpin(int fd, uint64_t version);
+uint64_t kv_pin_lowest(int fd, uint64_t end);
+uint64_t kv_pin_next(int fd, uint64_t from, uint64_t end);
 
 /*
  * Say that this handle syncs without SYNC, until it leaves; or make sure that
@@ -72,6 +104,16 @@ enum kv_word_result {
 enum kv_word_result kv_word_lock(_Atomic uint32_t *word, int fd,
     uint32_t slot, int64_t deadline_ms);
 void kv_word_unlock(_Atomic uint32_t *word);
+
+/* 1 if the word was free and is ours now. */
+static inline int
+kv_word_try(_Atomic uint32_t *word, uint32_t slot)
+{
+	uint32_t seen = 0;
+
+	return atomic_compare_exchange_strong_explicit(word, &seen, slot,
+	    memory_order_acquire, memory_order_relaxed);
+}
 
 /* One try and one sleep of at most wait_ms, for callers whose wait may end
  * by another event.  KV_WORD_TIMEOUT: it was taken, look again. */

@@ -25,7 +25,7 @@ create_file(struct kv_env *env, const struct kv_dir *dir, const char *name,
 	fd = kv_openat(dir->fd, name, O_RDWR | O_CREAT | O_EXCL, 0666);
 	if (fd < 0)
 		return kv_fail_errno(env, kv_path(dir, name), "create");
-	if (fchmod(fd, mode) != 0) {
+	if (kv_give(dir, fd, mode) != 0) {
 		int rc = kv_fail_errno(env, kv_path(dir, name),
 		    "set the mode of");
 

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cache.h"
 #include "coding.h"
 #include "db.h"
 #include "lock.h"
@@ -17,11 +18,17 @@
  */
 
 int64_t
-kv_deadline(const struct kevo *db)
+kv_deadline_from(const struct kevo *db, uint64_t began_ns)
 {
 	if (db->wait_ms < 0)
 		return -1;
-	return kv_mono_ms() + db->wait_ms;
+	return (int64_t)(began_ns / 1000000) + db->wait_ms;
+}
+
+int64_t
+kv_deadline(const struct kevo *db)
+{
+	return kv_deadline_from(db, kv_mono_ns());
 }
 
 /* ---- creating ---------------------------------------------------------- */
@@ -31,7 +38,8 @@ static int
 is_our_name(const char *s)
 {
 	static const char *const ours[] = {
-		".", "..", "LOCK", "FORMAT", "FORMAT.tmp", "wal", "shm"
+		".", "..", "LOCK", "FORMAT", "FORMAT.tmp", KV_CONF_NAME,
+		KV_CONF_TMP, "wal", "shm", "table", "version", "PINS"
 	};
 
 	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
@@ -68,6 +76,8 @@ kv_sync_names(struct kevo *db)
 	int rc;
 
 	if ((rc = kv_sync_dir(&db->env, &db->dir, "wal")) != 0 ||
+	    (rc = kv_sync_dir(&db->env, &db->dir, "table")) != 0 ||
+	    (rc = kv_sync_dir(&db->env, &db->dir, "version")) != 0 ||
 	    (rc = kv_sync_dir(&db->env, &db->dir, ".")) != 0)
 		return rc;
 	rc = kv_sync_dir(&db->env, &db->dir, "..");
@@ -102,7 +112,8 @@ check_log_is_empty(struct kevo *db)
 }
 
 static int
-create_first_segment(struct kevo *db, const struct kv_ident *ident)
+create_first_segment(struct kevo *db, const struct kv_ident *ident,
+    const struct kv_conf *conf)
 {
 	struct kv_segment_head h;
 	mode_t dir_mode = ident->mode | ((ident->mode & 0444) >> 2);
@@ -118,8 +129,40 @@ create_first_segment(struct kevo *db, const struct kv_ident *ident)
 	h.chain_before = kv_chain_origin(ident);
 	h.created_ns = kv_now_ns();
 	h.counter = 1;
-	h.capacity = ident->memtable_bytes;
+	h.capacity = conf->value[KV_SET_MEMTABLE_BYTES];
 	return kv_segment_create(&db->env, &db->dir, ident->mode, &h);
+}
+
+/* Directories of tables and versions, and the file that pins are held in. */
+int
+kv_make_places(struct kevo *db, const struct kv_ident *ident)
+{
+	mode_t dir_mode = ident->mode | ((ident->mode & 0444) >> 2);
+	int fd, rc;
+
+	if ((rc = kv_mkdir(&db->env, &db->dir, "table", dir_mode)) != 0 ||
+	    (rc = kv_mkdir(&db->env, &db->dir, "version", dir_mode)) != 0)
+		return rc;
+	fd = kv_openat(db->dir.fd, "PINS", O_RDWR | O_CREAT | O_EXCL, 0666);
+	if (fd < 0)
+		return errno == EEXIST ? 0 : kv_fail_errno(&db->env,
+		    kv_path(&db->dir, "PINS"), "create");
+	if (fchmod(fd, ident->mode) != 0)
+		rc = kv_fail_errno(&db->env, kv_path(&db->dir, "PINS"),
+		    "set the mode of");
+	close(fd);
+	return rc;
+}
+
+/* A kevo.conf that is there already was put there for this database. */
+static int
+create_conf(struct kevo *db, const struct kv_ident *ident,
+    const char *const *settings, struct kv_conf *conf)
+{
+	if (settings == NULL || *settings == NULL)
+		return kv_conf_read(&db->env, &db->dir, conf);
+	return kv_conf_change(&db->env, &db->dir, ident->mode, settings,
+	    conf);
 }
 
 /*
@@ -130,6 +173,7 @@ static int
 fill_directory(struct kevo *db, const char *const *settings)
 {
 	struct kv_ident ident;
+	struct kv_conf conf;
 	uint64_t type;
 	int rc;
 
@@ -141,8 +185,10 @@ fill_directory(struct kevo *db, const char *const *settings)
 		    "can rely on, such as a network one", db->path,
 		    (unsigned long long)type);
 	if ((rc = check_log_is_empty(db)) != 0 ||
-	    (rc = kv_ident_new(&db->env, &db->dir, settings, &ident)) != 0 ||
-	    (rc = create_first_segment(db, &ident)) != 0)
+	    (rc = kv_ident_new(&db->env, &db->dir, &ident)) != 0 ||
+	    (rc = create_conf(db, &ident, settings, &conf)) != 0 ||
+	    (rc = kv_make_places(db, &ident)) != 0 ||
+	    (rc = create_first_segment(db, &ident, &conf)) != 0)
 		return rc;
 	/* Who may not write must not be able to hold a lock either. */
 	if (fchmod(db->lock_fd, ident.mode & ((ident.mode & 0222) |
@@ -188,6 +234,7 @@ create(struct kevo *db, const struct kevo_options *opt)
 static void
 detach(struct kevo *db)
 {
+	kv_reads_release(db);
 	if (db->ctl == NULL)
 		return;
 	if (db->ctl_fd < 0)
@@ -275,9 +322,13 @@ build(struct kevo *db, int64_t deadline_ms)
 {
 	int reader = db->lock_fd < 0;
 	struct kv_ident ident;
+	struct kv_conf conf;
 	int rc;
 
 	if ((rc = kv_ident_read(&db->env, &db->dir, &ident)) != 0)
+		return rc;
+	if (kv_config_binds(db) &&
+	    (rc = kv_conf_read(&db->env, &db->dir, &conf)) != 0)
 		return rc;
 	if (!reader)
 		return kv_rebuild(db, &ident, deadline_ms);
@@ -303,6 +354,8 @@ settle(struct kevo *db)
 		rc = kv_slot_leave_haunted(db, db->ctl);
 	if (rc == 0)
 		rc = kv_view_extend(db);
+	if (rc == 0 && db->slot != 0)
+		rc = kv_config_attach(db);
 	if (rc != 0)
 		detach(db);
 	return rc;
@@ -385,13 +438,8 @@ find_database(struct kevo *db, const struct kevo_options *opt)
 		if (errno != ENOENT)
 			return kv_fail_errno(&db->env, kv_path(&db->dir,
 			    "FORMAT"), "find");
-	} else {
-		if ((db->flags & KEVO_EXISTING) && opt->settings != NULL)
-			return kv_fail(&db->env, KEVO_ECREATE, "%s: exists "
-			    "already; settings are fixed when a database is "
-			    "created", db->path);
+	} else
 		return 0;
-	}
 	if (db->flags & KEVO_CREATE)
 		return create(db, opt);
 	rc = only_our_names(db);
@@ -410,13 +458,16 @@ open_db(struct kevo *db, const struct kevo_options *opt)
 	if ((rc = open_directory(db)) != 0)
 		return rc;
 	/* Where control is there and sound, nothing else has to be. */
-	if ((db->flags & KEVO_RDONLY) && kv_cold_open(db) == 0)
-		return 0;
-	if ((rc = find_database(db, opt)) != 0)
-		return rc;
-	if (!(db->flags & KEVO_RDONLY) && (rc = open_lock(db)) != 0)
-		return rc;
-	return kv_attach(db, kv_deadline(db));
+	if (!(db->flags & KEVO_RDONLY) || kv_cold_open(db) != 0) {
+		if ((rc = find_database(db, opt)) != 0)
+			return rc;
+		if (!(db->flags & KEVO_RDONLY) && (rc = open_lock(db)) != 0)
+			return rc;
+		if ((rc = kv_attach(db, kv_deadline(db))) != 0)
+			return rc;
+	}
+	return (db->flags & KEVO_EXISTING) && opt->settings != NULL ?
+	    kv_config_compare(db, opt->settings) : 0;
 }
 
 int
@@ -432,11 +483,13 @@ kevo_open(const char *path, unsigned flags, const struct kevo_options *opt,
 		return KEVO_ENOMEM;
 	if (opt == NULL)
 		opt = &defaults;
-	db->dir.fd = db->lock_fd = db->ctl_fd = -1;
+	db->dir.fd = db->lock_fd = db->ctl_fd = db->pin_fd = -1;
 	db->dir.names = &db->names;
 	db->flags = flags;
 	db->one.db = db;
 	db->program = opt->program != NULL ? opt->program : "";
+	db->compactor = opt->compactor != NULL ? opt->compactor :
+	    "kevo-compact";
 	db->wait_ms = opt->wait_set ? opt->wait_ms : KEVO_WAIT_DEFAULT;
 	if (!(flags & KEVO_RDONLY))
 		db->pid = (uint32_t)getpid();
@@ -446,36 +499,43 @@ kevo_open(const char *path, unsigned flags, const struct kevo_options *opt,
 	if ((flags & KEVO_RDONLY) && (flags & KEVO_CREATE))
 		return kv_fail(&db->env, KEVO_EINVAL, "%s: a reader cannot "
 		    "create a database", path);
-	if ((rc = kv_ident_check(&db->env, opt->settings)) != 0)
+	if ((rc = kv_config_check(db, opt->settings)) != 0)
 		return rc;
 	if ((db->path = strdup(path)) == NULL)
 		return kv_fail(&db->env, KEVO_ENOMEM, "out of memory");
 	db->dir.path = db->path;
 	if ((rc = open_db(db, opt)) != 0)
 		return rc;
-	db->sync = opt->sync != KEVO_SYNC_DEFAULT ? opt->sync :
-	    (enum kevo_sync)(db->cold != NULL ? kv_cold_sync(db) :
-	    db->ctl->sync);
+	db->sync = opt->sync;
 	db->opened = 1;
 	return 0;
 }
 
 int
+kevo_leave(struct kevo *db)
+{
+	if (db == NULL || kv_forked(db) || db->batch_to == 0)
+		return 0;
+	return kv_warm_up(db) == 0 ? kv_sync_to(db, db->batch_to) :
+	    KEVO_EUNKNOWN;
+}
+
+int
 kevo_close(struct kevo *db)
 {
-	int rc = 0;
+	int rc = kevo_leave(db);
 
 	if (db == NULL)
 		return 0;
-	if (!kv_forked(db) && db->batch_to != 0)
-		rc = kv_warm_up(db) == 0 ? kv_sync_to(db, db->batch_to) :
-		    KEVO_EUNKNOWN;
 	kv_fork_delist(db);
 	kv_batch_release(&db->one);
 	kv_view_unref(db->view);
+	kv_cache_free(db->cache);
 	kv_cold_close(db);
 	detach(db);
 	drop_lock(db);
+	if (db->pin_fd >= 0)
+		close(db->pin_fd);
 	if (db->dir.fd >= 0)
 		close(db->dir.fd);
 	free(db->path);

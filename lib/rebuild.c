@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "count.h"
 #include "db.h"
 #include "lock.h"
 #include "record.h"
@@ -20,26 +21,30 @@
  * and SYNC.  Then the old control is marked retired: writers and new
  * snapshots go to the new one, old readers finish on what they have mapped.
  *
- * What the log must look like: segments without a gap from 1 on; all but the
- * last sealed and whole, since a seal is on disk before its successor
- * exists.  The last may be torn at its end.  It is cut at the first record
- * that does not verify, unless something behind that record says that it was
- * on disk once: then it is damage.
+ * What the log must look like: segments without a gap from the one on that the
+ * newest version begins with; all but the last sealed and whole, since a seal
+ * is on disk before its successor exists.  The last may be torn at its end.
+ * It is cut at the first record that does not verify, unless something behind
+ * that record says that it was on disk once: then it is damage.
  */
 
 struct build {
 	struct kevo *db;
 	const struct kv_ident *ident;
+	struct kv_conf conf;
 	uint64_t generation;
 	int private_index;
 	int read_only;		/* nothing of the log may be mended */
 	int rewrite;		/* the last segment's pages are not trusted */
 	uint64_t durable;	/* sequence that is known to have been synced */
-	uint64_t last;		/* counter */
+	struct kv_version *version;	/* the newest one */
+	uint64_t first, last;	/* counters */
 	struct kv_tail tail;
 	int sealed;		/* the last segment is */
 	uint64_t next_seq, chain;	/* what the next segment begins with */
 	uint64_t data_end;	/* of the segment in hand: then a hole */
+	uint64_t began_ns;	/* of kv_mono_ns() */
+	uint64_t ops, bytes, cuts;	/* indexed, read, cut off */
 	struct kv_view *view;	/* private: the segments */
 };
 
@@ -59,11 +64,15 @@ is_segment_name(const char *s, uint64_t *counter)
 	return strcmp(s + 16, ".seg") == 0;
 }
 
-/* The highest counter, and that none is missing below it. */
+/*
+ * The highest counter, and that none is missing below it.  KV_RETRY, with a
+ * message, where one is: it is damage unless a newer version does without it.
+ */
 static int
 list_segments(struct build *b)
 {
 	struct kevo *db = b->db;
+	uint64_t first = b->version->first_segment;
 	uint64_t counter, count = 0;
 	struct dirent *e;
 	DIR *d;
@@ -78,22 +87,24 @@ list_segments(struct build *b)
 			close(fd);
 		return rc;
 	}
+	b->first = first;
 	b->last = 0;
 	while ((e = readdir(d)) != NULL)
-		if (is_segment_name(e->d_name, &counter) && counter != 0) {
+		if (is_segment_name(e->d_name, &counter) && counter >= first) {
 			count++;
 			if (counter > b->last)
 				b->last = counter;
 		}
 	closedir(d);
 	if (count == 0)
-		return kv_fail(&db->env, KEVO_ECORRUPT, "%s: damaged: no log "
-		    "segment in it", kv_path(&db->dir, "wal"));
-	if (count != b->last)
-		return kv_fail(&db->env, KEVO_ECORRUPT, "%s: damaged: %llu log"
+		return kv_fail(&db->env, KV_RETRY, "%s: damaged: no log "
+		    "segment in it from %llu on", kv_path(&db->dir, "wal"),
+		    (unsigned long long)first);
+	if (count != b->last - first + 1)
+		return kv_fail(&db->env, KV_RETRY, "%s: damaged: %llu log"
 		    " segments are missing; is it a copy of a database in "
 		    "use?", kv_path(&db->dir, "wal"),
-		    (unsigned long long)(b->last - count));
+		    (unsigned long long)(b->last - first + 1 - count));
 	return 0;
 }
 
@@ -123,6 +134,8 @@ open_log(struct build *b, struct kv_seg *s, int *torn_header)
 	full = kv_path(&db->dir, name);
 	s->fd = kv_openat(db->dir.fd, name, b->read_only ? O_RDONLY : O_RDWR,
 	    0);
+	if (s->fd < 0 && errno == ENOENT)
+		return kv_fail(&db->env, KV_RETRY, "%s: missing", full);
 	if (s->fd < 0)
 		return kv_fail_errno(&db->env, full, "open");
 	rc = kv_file_stat(&db->env, s->fd, full, &s->log_len, NULL, NULL);
@@ -210,6 +223,7 @@ index_record(struct build *b, struct kv_seg *s, const struct kv_walk *w)
 			return segment_damaged(b, s->counter, off,
 			    "it cannot be indexed");
 		off += op.len;
+		b->ops++;
 	}
 	return 0;
 }
@@ -222,6 +236,7 @@ cut(struct build *b, struct kv_seg *s, uint64_t off)
 
 	if (b->read_only)
 		return 0;
+	b->cuts++;
 	kv_segment_name(name, s->counter);
 	return kv_zero(&b->db->env, s->fd, kv_path(&b->db->dir, name), off,
 	    s->log_len - off);
@@ -297,6 +312,7 @@ scan_segment(struct build *b, struct kv_seg *s)
 		if ((rc = cut(b, s, w.off)) != 0)
 			return rc;
 	}
+	b->bytes += w.off;
 	b->sealed = r == KV_WALK_SEAL;
 	b->next_seq = w.seq + 1;
 	b->chain = w.chain;
@@ -323,7 +339,7 @@ drop_unborn(struct build *b, struct kv_seg *s)
 {
 	char name[KV_SEGMENT_NAME_LEN];
 
-	if (s->counter != b->last || s->counter == 1 || !b->sealed ||
+	if (s->counter != b->last || s->counter == b->first || !b->sealed ||
 	    (b->data_end > KV_SEGMENT_HEAD && !kv_all_zero(s->log +
 	    KV_SEGMENT_HEAD, b->data_end - KV_SEGMENT_HEAD)))
 		return segment_damaged(b, s->counter, 0,
@@ -357,10 +373,28 @@ build_segment(struct build *b, uint64_t counter)
 	if (rc == 0 && b->private_index && !unborn) {
 		close(s->fd);		/* the map stays */
 		s->fd = -1;
-		b->view->seg[counter - 1] = s;
+		b->view->seg[counter - b->first] = s;
 	} else
 		kv_seg_unref(s);
 	return rc;
+}
+
+static int
+make_private_view(struct build *b)
+{
+	struct kv_view *v = calloc(1, sizeof(*v) + (size_t)(b->last -
+	    b->first + 1) * sizeof(v->seg[0]));
+
+	if (v == NULL)
+		return kv_fail(&b->db->env, KEVO_ENOMEM, "out of memory");
+	v->refs = 1;
+	v->db = b->db;
+	v->generation = b->generation;
+	v->number = b->version->number;
+	v->base = b->first;
+	v->last = b->last;
+	b->view = v;
+	return 0;
 }
 
 static int
@@ -368,22 +402,14 @@ build_segments(struct build *b)
 {
 	int rc;
 
-	if ((rc = list_segments(b)) != 0)
+	if ((rc = list_segments(b)) != 0 ||
+	    (b->private_index && (rc = make_private_view(b)) != 0))
 		return rc;
-	b->next_seq = 1;
-	b->chain = kv_chain_origin(b->ident);
-	if (b->private_index) {
-		b->view = calloc(1, sizeof(*b->view) + (size_t)b->last *
-		    sizeof(b->view->seg[0]));
-		if (b->view == NULL)
-			return kv_fail(&b->db->env, KEVO_ENOMEM,
-			    "out of memory");
-		b->view->refs = 1;
-		b->view->generation = b->generation;
-		b->view->first = 1;
-		b->view->last = b->last;
-	}
-	for (uint64_t c = 1; c <= b->last; c++)
+	b->next_seq = b->version->first_seq;
+	b->chain = b->version->chain_before;
+	b->tail.time_ns = b->version->time_ns;
+	b->sealed = 0;
+	for (uint64_t c = b->first; c <= b->last; c++)
 		if ((rc = build_segment(b, c)) != 0)
 			return rc;
 	if (b->view != NULL)
@@ -392,11 +418,55 @@ build_segments(struct build *b)
 }
 
 static void
+forget(struct build *b)
+{
+	kv_view_unref(b->view);
+	kv_version_unref(b->version);
+	b->view = NULL;
+	b->version = NULL;
+}
+
+/*
+ * From the newest version on.  Whoever brings segments into tables does not
+ * wait for us: if one vanishes under our hands, a newer version must be there
+ * to say that it is not needed.
+ */
+static int
+build_log(struct build *b)
+{
+	struct kevo *db = b->db;
+	uint64_t number, newest;
+	int rc;
+
+	for (;;) {
+		if ((rc = kv_version_newest(&db->env, &db->dir,
+		    &number)) != 0)
+			return rc;
+		rc = kv_version_read(&db->env, &db->dir, b->ident->id,
+		    number, kv_chain_origin(b->ident), &b->version);
+		if (rc == 0)
+			rc = build_segments(b);
+		else if (rc == KEVO_NOTFOUND)
+			rc = kv_fail(&db->env, KV_RETRY, "%s: version %llx is "
+			    "missing", db->path, (unsigned long long)number);
+		if (rc != KV_RETRY)
+			return rc;
+		forget(b);
+		newest = number;
+		if (kv_version_newest(&db->env, &db->dir, &newest) != 0 ||
+		    newest == number)
+			return KEVO_ECORRUPT;	/* the sentence stands */
+	}
+}
+
+static void
 set_positions(const struct build *b, struct kv_control *c)
 {
 	c->tail[0] = b->tail;
 	c->visible = c->synced = c->appended = c->full_to = b->tail.seq;
-	c->first = 1;
+	c->version = b->version->number;
+	c->next_file = b->version->next_file;
+	c->first = b->first;
 	c->active = b->last;
 	c->reserved_to = b->tail.off;
 	if (b->sealed) {
@@ -405,6 +475,33 @@ set_positions(const struct build *b, struct kv_control *c)
 		c->writing_len = b->tail.segment;
 		c->writing = KV_WRITING_SEAL;
 	}
+}
+
+/* Settings are kevo.conf's; if that is wrong, those that were valid last.  The
+ * next writer that opens says what is wrong. */
+static void
+load_settings(struct build *b, const struct kv_control *old)
+{
+	if (kv_conf_read(&b->db->env, &b->db->dir, &b->conf) == 0)
+		return;
+	kv_conf_init(&b->conf);
+	for (int i = 0; old != NULL && i < KV_SETTINGS; i++)
+		b->conf.value[i] = kv_setting(old, i);
+}
+
+/* Counting goes on from where the old control was. */
+static void
+set_counters(const struct build *b, struct kv_control *c)
+{
+	uint64_t now = kv_now_ns();
+
+	kv_stats_inherit(c, &b->db->dir);
+	kv_count(c, KV_STAT_REBUILDS, 1);
+	kv_count(c, KV_STAT_REBUILD_NS, kv_mono_ns() - b->began_ns);
+	kv_count(c, KV_STAT_REBUILD_RECORDS, b->ops);
+	kv_count(c, KV_STAT_REBUILD_BYTES, b->bytes);
+	kv_count(c, KV_STAT_REBUILD_CUTS, b->cuts);
+	kv_stamp(c, KV_STAT_REBUILD_LAST_NS, now);
 }
 
 /* ---- shared ------------------------------------------------------------ */
@@ -420,6 +517,25 @@ set_positions(const struct build *b, struct kv_control *c)
  * with the old one, beside the new.  (The model: RETIRE_LATE.)
  */
 static int
+retire(struct build *b, struct kv_control *old, struct kv_control *c)
+{
+	uint64_t newest = b->version->number;
+	int rc;
+
+	if (old == NULL)
+		return 0;
+	atomic_store(&old->retired, 1);
+	/* Who installs a version looks at `retired` after that: either it
+	 * tells the new control, or we see its file here. */
+	atomic_thread_fence(memory_order_seq_cst);
+	rc = kv_version_newest(&b->db->env, &b->db->dir, &newest);
+	if (rc == 0 && newest != b->version->number)
+		rc = kv_sync_dir(&b->db->env, &b->db->dir, "version");
+	c->version = newest;
+	return rc;
+}
+
+static int
 install_control(struct build *b, struct kv_control *old)
 {
 	struct kevo *db = b->db;
@@ -432,21 +548,22 @@ install_control(struct build *b, struct kv_control *old)
 	    0666);
 	if (fd < 0)
 		return kv_fail_errno(&db->env, name, "create");
-	if (fchmod(fd, b->ident->mode) != 0)
+	if (kv_give(&db->dir, fd, b->ident->mode) != 0)
 		rc = kv_fail_errno(&db->env, name, "set the mode of");
 	else
 		rc = kv_reserve(&db->env, fd, name, 0, KV_CONTROL_LEN);
 	if (rc == 0 && (rc = kv_map(&db->env, fd, name, KV_CONTROL_LEN, 1,
 	    &p)) == 0) {
 		rc = kv_control_format(&db->env, p, &db->dir, fd, b->ident,
-		    b->generation);
-		if (rc == 0)
+		    &b->conf, b->generation);
+		if (rc == 0) {
 			set_positions(b, p);
+			set_counters(b, p);
+			rc = retire(b, old, p);
+		}
 		kv_unmap(p, KV_CONTROL_LEN);
 	}
 	close(fd);
-	if (rc == 0 && old != NULL)
-		atomic_store_explicit(&old->retired, 1, memory_order_release);
 	if (rc == 0 && renameat(db->dir.fd, CONTROL_TMP, db->dir.fd,
 	    "shm/control") != 0)
 		rc = kv_fail_errno(&db->env, kv_path(&db->dir, "shm/control"),
@@ -575,7 +692,8 @@ static int
 rebuild_locked(struct kevo *db, const struct kv_ident *ident,
     int64_t deadline_ms)
 {
-	struct build b = { .db = db, .ident = ident, .rewrite = 1 };
+	struct build b = { .db = db, .ident = ident, .rewrite = 1,
+	    .began_ns = kv_mono_ns() };
 	struct kv_control *old;
 	uint8_t boot[16];
 	int fd, rc;
@@ -596,7 +714,8 @@ rebuild_locked(struct kevo *db, const struct kv_ident *ident,
 		b.rewrite = memcmp(boot, old->boot, 16) == 0 ||
 		    kv_slot_any(db->lock_fd) != 0;
 	}
-	if ((rc = check_fs(db)) != 0 || (rc = kv_sync_names(db)) != 0 ||
+	if ((rc = check_fs(db)) != 0 || (rc = kv_make_places(db, ident)) != 0
+	    || (rc = kv_sync_names(db)) != 0 ||
 	    (rc = make_shm_dir(db, ident)) != 0)
 		goto unlock;
 	if (kv_random(&b.generation, sizeof(b.generation)) != 0) {
@@ -604,8 +723,10 @@ rebuild_locked(struct kevo *db, const struct kv_ident *ident,
 		goto unlock;
 	}
 	remove_others(&b, old != NULL ? old->generation : 0);
-	if ((rc = build_segments(&b)) == 0)
+	load_settings(&b, old);
+	if ((rc = build_log(&b)) == 0)
 		rc = install_control(&b, old);
+	forget(&b);
 	remove_others(&b, rc == 0 ? b.generation : old != NULL ?
 	    old->generation : 0);
 unlock:
@@ -659,14 +780,17 @@ kv_build_private(struct kevo *db, const struct kv_ident *ident)
 		return kv_fail(&db->env, KEVO_ENOMEM, "out of memory");
 	memset(c, 0, KV_CONTROL_LEN);
 	db->unusable = kv_control_stamp(&db->dir);
+	load_settings(&b, NULL);
 	if ((rc = check_fs(db)) != 0 ||
 	    (rc = kv_control_format(&db->env, c, &db->dir, -1, ident,
-	    0)) != 0 || (rc = build_segments(&b)) != 0) {
-		kv_view_unref(b.view);
+	    &b.conf, 0)) != 0 || (rc = build_log(&b)) != 0) {
+		forget(&b);
 		free(c);
 		return rc;
 	}
 	set_positions(&b, c);
+	kv_version_unref(b.version);
+	kv_stats_inherit(c, &db->dir);
 	db->ctl = c;
 	db->ctl_fd = -1;
 	db->private_index = 1;

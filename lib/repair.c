@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "count.h"
 #include "db.h"
 #include "record.h"
 
@@ -96,9 +97,12 @@ repair_record(struct kevo *db)
 		rc = zero_range(db, s, off, len);
 	else
 		rc = damaged_log(db, s, off);
-	if (rc == 0)
-		kv_clear_writing(c);
-	return rc;
+	if (rc != 0)
+		return rc;
+	kv_clear_writing(c);
+	kv_count(c, whole != 0 ? KV_STAT_REPAIR_FINISHED :
+	    KV_STAT_REPAIR_UNDONE, 1);
+	return 0;
 }
 
 static int
@@ -106,9 +110,15 @@ repair_rotation(struct kevo *db)
 {
 	struct kv_control *c = db->ctl;
 	const struct kv_tail *t = kv_tail(c);
+	int rc;
 
-	if (t->segment == atomic_load(&c->writing_len))
-		return kv_rotate(db, 0, 0);
+	if (t->segment == atomic_load(&c->writing_len)) {
+		if ((rc = kv_rotate(db, 0, 0)) == 0)
+			kv_count(c, KV_STAT_REPAIR_ROTATION, 1);
+		return rc;
+	}
+	kv_count(c, KV_STAT_REPAIR_ROTATION, 1);
+	kv_count(c, KV_STAT_ROTATIONS, 1);
 	atomic_store_explicit(&c->active, t->segment, memory_order_release);
 	kv_clear_writing(c);
 	return kv_view_extend(db);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "count.h"
 #include "db.h"
 
 /*
@@ -95,7 +96,9 @@ create_next(struct kevo *db, const struct kv_tail *t, uint64_t need,
 	h.chain_before = t->chain;
 	h.created_ns = kv_now_ns();
 	h.counter = t->segment + 1;
-	h.capacity = c->memtable_bytes > want ? c->memtable_bytes : want;
+	h.capacity = kv_setting(c, KV_SET_MEMTABLE_BYTES);
+	if (h.capacity < want)
+		h.capacity = want;
 	rc = kv_segment_create(&db->env, &db->dir, c->mode, &h);
 	if (rc != 0)
 		return rc;
@@ -108,8 +111,9 @@ kv_rotate(struct kevo *db, uint64_t need, uint64_t nops)
 {
 	struct kv_control *c = db->ctl;
 	struct kv_tail t = *kv_tail(c);
+	uint64_t began = kv_mono_ns();
 	struct kv_seg *s;
-	int rc;
+	int rc, e;
 
 	if ((rc = kv_active_seg(db, &s)) != 0)
 		return rc;
@@ -120,7 +124,8 @@ kv_rotate(struct kevo *db, uint64_t need, uint64_t nops)
 		return rc;
 	/* kv_sync_to() has nothing to do if the records are on disk; the
 	 * seal has to be, before a successor exists. */
-	if (kv_datasync(s->fd) != 0) {
+	if ((e = kv_sync_log(db, s)) != 0) {
+		errno = e;
 		rc = file_failed(db, s, "sync");
 		atomic_store(&c->failed, EIO);
 		return rc;
@@ -128,6 +133,7 @@ kv_rotate(struct kevo *db, uint64_t need, uint64_t nops)
 	if (ftruncate(s->fd, (off_t)(t.off + KV_SEAL_LEN)) != 0)
 		return file_failed(db, s, "truncate");
 	link_slots(db, s, t.seq);
+	kv_config_refresh(db);	/* a wrong one changes nothing */
 	if ((rc = create_next(db, &t, need, nops)) != 0)
 		return rc;
 	t.segment++;
@@ -137,5 +143,7 @@ kv_rotate(struct kevo *db, uint64_t need, uint64_t nops)
 	kv_set_tail(c, &t);
 	atomic_store_explicit(&c->active, t.segment, memory_order_release);
 	kv_clear_writing(c);
+	kv_count(c, KV_STAT_ROTATIONS, 1);
+	kv_count(c, KV_STAT_ROTATION_NS, kv_mono_ns() - began);
 	return kv_view_extend(db);
 }

@@ -1,7 +1,7 @@
-#include <stdio.h>
 #include <string.h>
 
 #include "coding.h"
+#include "file.h"
 #include "hash.h"
 #include "ident.h"
 #include "record.h"
@@ -14,8 +14,7 @@
 void
 kv_segment_name(char buf[KV_SEGMENT_NAME_LEN], uint64_t counter)
 {
-	snprintf(buf, KV_SEGMENT_NAME_LEN, "wal/%016llx.seg",
-	    (unsigned long long)counter);
+	kv_name(buf, "wal/", counter, ".seg");
 }
 
 uint64_t

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "count.h"
 #include "db.h"
 #include "lock.h"
 
@@ -73,6 +74,18 @@ write_again(struct kevo *db, struct kv_seg *s, uint64_t end)
 	return find_range(db, s, synced, end, &from, &to);
 }
 
+int
+kv_sync_log(struct kevo *db, const struct kv_seg *s)
+{
+	uint64_t began = kv_mono_ns();
+	int e = kv_datasync(s->fd);
+
+	kv_count(db->ctl, e == 0 ? KV_STAT_SYNCS : KV_STAT_SYNC_FAILURES, 1);
+	if (e == 0)
+		kv_time(db->ctl, KV_HIST_SYNC, kv_mono_ns() - began);
+	return e;
+}
+
 static int
 sync_active(struct kevo *db, uint64_t end)
 {
@@ -85,7 +98,7 @@ sync_active(struct kevo *db, uint64_t end)
 	if (atomic_fetch_add(&c->syncing, 1) != 0 &&		/* S2_MARK */
 	    (rc = write_again(db, s, end)) != 0)
 		return rc;
-	if ((e = kv_datasync(s->fd)) != 0)			/* S3_SYNC */
+	if ((e = kv_sync_log(db, s)) != 0)			/* S3_SYNC */
 		return sync_failed(db, s, e);
 	/* Visible first: who sees synced tells its caller, and from then on
 	 * every new reader has to see the commit. */
@@ -109,6 +122,7 @@ sync_all(struct kevo *db, int owner)
 	struct kv_control *c = db->ctl;
 	int alone, rc;
 
+	atomic_store_explicit(&c->unsynced_bytes, 0, memory_order_seq_cst);
 	alone = owner && atomic_load(&c->syncing) != 0 &&
 	    kv_beside_exclude(db->lock_fd);
 	rc = sync_active(db, atomic_load_explicit(&c->appended,
@@ -183,8 +197,63 @@ kv_sync_to(struct kevo *db, uint64_t seq)
 	}
 }
 
+/*
+ * For sync=batch it is counted how much was appended since the last sync
+ * began.  A commit counts itself after it was appended, a syncer clears the
+ * count before it looks how far the log goes: so nothing is left out, but
+ * what was just synced may be counted, also because a syncer's zero between
+ * this load and this store is lost.  Then a sync comes too early.
+ */
+void
+kv_count_unsynced(struct kv_control *c, uint64_t bytes)
+{
+	uint64_t before = atomic_load_explicit(&c->unsynced_bytes,
+	    memory_order_relaxed);
+
+	if (before == 0)
+		atomic_store_explicit(&c->unsynced_tick, kv_tick(),
+		    memory_order_relaxed);
+	atomic_store_explicit(&c->unsynced_bytes, before + bytes,
+	    memory_order_relaxed);
+}
+
+/* Is so much unsynced, or for so long, that a commit has to do something?
+ * Not if somebody has just begun to. */
+static int
+batch_is_due(const struct kv_control *c)
+{
+	uint64_t bytes = atomic_load_explicit(&c->unsynced_bytes,
+	    memory_order_relaxed), age;
+
+	if (bytes == 0)
+		return 0;
+	if (bytes >= kv_setting(c, KV_SET_SYNC_BYTES))
+		return 1;
+	age = kv_tick() - atomic_load_explicit(&c->unsynced_tick,
+	    memory_order_relaxed);
+	return age / KV_TICKS_A_SECOND * 1000 + age % KV_TICKS_A_SECOND *
+	    1000 / KV_TICKS_A_SECOND >= kv_setting(c, KV_SET_SYNC_MS);
+}
+
+/* A durable commit must not be seen before it is. */
+static int
+hides_behind_full(const struct kv_control *c)
+{
+	return atomic_load_explicit(&c->full_to, memory_order_relaxed) >
+	    atomic_load_explicit(&c->synced, memory_order_acquire);
+}
+
 int
-kv_publish(struct kevo *db, uint64_t seq, enum kevo_sync sync)
+kv_will_sync(const struct kevo *db, enum kevo_sync sync)
+{
+	if (sync == KEVO_SYNC_FULL || sync == KEVO_SYNC_LATER)
+		return sync == KEVO_SYNC_FULL;
+	return hides_behind_full(db->ctl) ||
+	    (sync == KEVO_SYNC_BATCH && batch_is_due(db->ctl));
+}
+
+static int
+publish(struct kevo *db, uint64_t seq, enum kevo_sync sync)
 {
 	struct kv_control *c = db->ctl;
 
@@ -194,12 +263,24 @@ kv_publish(struct kevo *db, uint64_t seq, enum kevo_sync sync)
 		db->batch_to = seq;
 	if (sync == KEVO_SYNC_LATER)
 		return 0;
-	/* A durable commit before ours must not be seen before it is. */
-	if (atomic_load_explicit(&c->full_to, memory_order_relaxed) >
-	    atomic_load_explicit(&c->synced, memory_order_acquire))
+	if (hides_behind_full(c))
 		return kv_sync_to(db, seq);
 	kv_raise(&c->visible, seq);
-	return 0;
+	return sync == KEVO_SYNC_BATCH && batch_is_due(c) ?
+	    kv_sync_to(db, seq) : 0;
+}
+
+int
+kv_publish(struct kevo *db, uint64_t seq, enum kevo_sync sync)
+{
+	int rc = publish(db, seq, sync);
+
+	/* It waited for the disk, or is timed already. */
+	if (rc == 0 && db->began_ns != 0)
+		kv_time(db->ctl, KV_HIST_COMMIT_DISK, kv_mono_ns() -
+		    db->began_ns);
+	db->began_ns = 0;
+	return rc;
 }
 
 int

@@ -1,6 +1,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compact.h"
+#include "count.h"
 #include "db.h"
 #include "record.h"
 
@@ -31,14 +33,12 @@ usable(struct kevo *db)
 	return 0;
 }
 
-int
-kevo_txn_begin(struct kevo *db, struct kevo_txn **out)
+static int
+begin(struct kevo *db, struct kevo_txn **out)
 {
 	struct kevo_txn *t;
 	int rc;
 
-	if (!db->opened)
-		return KEVO_EINVAL;	/* kevo_open() said why */
 	if ((rc = usable(db)) != 0 || (rc = kv_warm_up(db)) != 0)
 		return rc;
 	if ((t = calloc(1, sizeof(*t))) == NULL)
@@ -49,10 +49,19 @@ kevo_txn_begin(struct kevo *db, struct kevo_txn **out)
 		free(t);
 		return rc;
 	}
+	kv_count(db->ctl, KV_STAT_TXN_BEGUN, 1);
 	db->txn = t;
 	t->seq = kv_tail(db->ctl)->seq;
 	*out = t;
 	return 0;
+}
+
+int
+kevo_txn_begin(struct kevo *db, struct kevo_txn **out)
+{
+	if (!db->opened)
+		return KEVO_EINVAL;	/* kevo_open() said why */
+	return kv_result(db, begin(db, out));
 }
 
 static void
@@ -162,9 +171,8 @@ index_missing(struct kevo_txn *t)
 	return kv_index_missing(t->db);
 }
 
-int
-kevo_txn_get(struct kevo_txn *t, const void *key, size_t klen,
-    struct kevo_record *rec)
+static int
+get(struct kevo_txn *t, const void *key, size_t klen, struct kevo_record *rec)
 {
 	int rc;
 
@@ -173,22 +181,32 @@ kevo_txn_get(struct kevo_txn *t, const void *key, size_t klen,
 		return rc;
 	if ((rc = own_get(t, key, klen, rec)) != KEVO_FALSE)
 		return rc;
-	rc = kv_lookup(t->db, t->db->view, t->seq, key, klen, rec);
+	rc = kv_lookup_newest(t->db, key, klen, rec);
 	return rc == KV_RETRY ? index_missing(t) : rc;
+}
+
+int
+kevo_txn_get(struct kevo_txn *t, const void *key, size_t klen,
+    struct kevo_record *rec)
+{
+	uint64_t began = kv_read_begin(t->db);
+
+	return kv_read_end(t->db, began, get(t, key, klen, rec), rec);
 }
 
 int
 kevo_txn_put(struct kevo_txn *t, const void *key, size_t klen,
     const void *val, size_t vlen, uint64_t expires_ns)
 {
-	return kv_batch_add(&t->batch, KV_OP_PUT, key, klen, val, vlen,
-	    expires_ns);
+	return kv_result(t->db, kv_batch_add(&t->batch, KV_OP_PUT, key, klen,
+	    val, vlen, expires_ns));
 }
 
 int
 kevo_txn_delete(struct kevo_txn *t, const void *key, size_t klen)
 {
-	return kv_batch_add(&t->batch, KV_OP_DELETE, key, klen, NULL, 0, 0);
+	return kv_result(t->db, kv_batch_add(&t->batch, KV_OP_DELETE, key,
+	    klen, NULL, 0, 0));
 }
 
 int
@@ -200,7 +218,29 @@ kevo_txn_check(struct kevo_txn *t, const void *key, size_t klen,
 
 	if (rc < 0)
 		return rc;
-	return kv_cond_holds(cond, rc == 0, &rec) ? 0 : KEVO_FALSE;
+	if (kv_cond_holds(cond, rc == 0, &rec))
+		return 0;
+	kv_count(t->db->ctl, KV_STAT_COND_FALSE, 1);
+	return KEVO_FALSE;
+}
+
+static int
+iterate(struct kevo_txn *t, const struct kevo_range *range,
+    struct kevo_iter **out)
+{
+	struct kv_view *v;
+	int rc;
+
+	while ((rc = kv_view_keep(t->db, &v)) == KV_RETRY) {
+		if (!kv_view_moved(t->db))
+			return index_missing(t);
+		if ((rc = kv_view_extend(t->db)) != 0)
+			return rc;
+	}
+	if (rc != 0)
+		return rc;
+	return kv_iter_new(t->db, v, t->seq, t->own.arena != NULL ? &t->own :
+	    NULL, range, out);
 }
 
 int
@@ -209,11 +249,9 @@ kevo_txn_iter(struct kevo_txn *t, const struct kevo_range *range,
 {
 	int rc;
 
-	if ((rc = usable(t->db)) != 0 || (rc = index_own(t)) != 0)
-		return rc;
-	rc = kv_iter_new(t->db, t->db->view, t->seq,
-	    t->own.arena != NULL ? &t->own : NULL, range, out);
-	return rc == KV_RETRY ? index_missing(t) : rc;
+	if ((rc = usable(t->db)) == 0 && (rc = index_own(t)) == 0)
+		rc = iterate(t, range, out);
+	return kv_result(t->db, rc);
 }
 
 size_t
@@ -228,46 +266,71 @@ kevo_txn_bytes(const struct kevo_txn *t)
 	return (size_t)t->batch.len;
 }
 
-int
-kevo_txn_commit(struct kevo_txn *t, enum kevo_sync sync, uint64_t *version)
+/* Under WRITER, which is given back, as is the transaction. */
+static void
+end(struct kevo_txn *t, enum kv_stat outcome)
+{
+	kv_count(t->db->ctl, outcome, 1);
+	kv_writer_unlock(t->db);
+	txn_free(t);
+}
+
+/* Without writes: what was read has to be as durable as its writer asked. */
+static int
+leave(struct kevo_txn *t, enum kv_stat outcome)
 {
 	struct kevo *db = t->db;
 	uint64_t seq = t->seq;
+
+	end(t, outcome);
+	return kv_settle(db, seq);
+}
+
+static int
+commit(struct kevo_txn *t, enum kevo_sync sync, uint64_t *version)
+{
+	struct kevo *db = t->db;
+	uint64_t seq;
 	int rc;
 
-	if ((rc = usable(db)) != 0) {
-		txn_free(t);
-		return rc;
-	}
-	if (t->batch.count == 0) {
-		if (version != NULL)
-			*version = seq;
-		return kevo_txn_abort(t);
-	}
-	if (sync == KEVO_SYNC_DEFAULT)
-		sync = db->sync;
-	rc = kv_append(db, &t->batch, kv_hides(sync), &seq);
-	kv_writer_unlock(db);
-	txn_free(t);
+	db->began_ns = kv_mono_ns();
+	sync = kv_sync_mode(db, sync);
+	rc = kv_append(db, &t->batch, sync, &seq);
+	end(t, rc == 0 ? KV_STAT_TXN_COMMITTED : KV_STAT_TXN_ROLLED_BACK);
 	if (rc != 0)
 		return rc;
 	if (version != NULL)
 		*version = seq;
-	return kv_publish(db, seq, sync);
+	return kv_finish_commit(db, seq, sync);
+}
+
+int
+kevo_txn_commit(struct kevo_txn *t, enum kevo_sync sync, uint64_t *version)
+{
+	struct kevo *db = t->db;
+	int rc;
+
+	if ((rc = usable(db)) != 0)
+		txn_free(t);
+	else if (t->batch.count != 0)
+		rc = commit(t, sync, version);
+	else {
+		if (version != NULL)
+			*version = t->seq;
+		rc = leave(t, KV_STAT_TXN_COMMITTED);
+	}
+	return kv_result(db, rc);
 }
 
 int
 kevo_txn_abort(struct kevo_txn *t)
 {
 	struct kevo *db = t->db;
-	uint64_t seq = t->seq;
 	int rc;
 
-	if ((rc = usable(db)) != 0) {
+	if ((rc = usable(db)) != 0)
 		txn_free(t);
-		return rc;
-	}
-	kv_writer_unlock(db);
-	txn_free(t);
-	return kv_settle(db, seq);
+	else
+		rc = leave(t, KV_STAT_TXN_ROLLED_BACK);
+	return kv_result(db, rc);
 }
