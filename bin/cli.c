@@ -207,6 +207,8 @@ cli_status(int rc)
 		return EX_NOPERM_;
 	case KEVO_ECONFIG:
 		return EX_CONFIG_;
+	case KEVO_EHISTORY:
+		return EX_UNAVAILABLE_;
 	case KEVO_EINVAL:
 	case KEVO_EFORKED:
 		break;
@@ -264,6 +266,18 @@ from_env(const char *name)
 	return s != NULL && *s != '\0' ? s : NULL;
 }
 
+int64_t
+cli_wait_ms(const struct cli_open_opts *o)
+{
+	const char *s;
+
+	if (o->wait != NULL)
+		return cli_duration_ms("-w", o->wait);
+	if ((s = from_env("KEVO_WAIT")) != NULL)
+		return cli_duration_ms("KEVO_WAIT", s);
+	return KEVO_WAIT_DEFAULT;
+}
+
 static void
 fill_options(struct kevo_options *opt, const struct cli_open_opts *o)
 {
@@ -275,31 +289,19 @@ fill_options(struct kevo_options *opt, const struct cli_open_opts *o)
 	if (o->flags & KEVO_RDONLY)
 		return;
 	opt->wait_set = 1;
-	if (o->wait != NULL)
-		opt->wait_ms = cli_duration_ms("-w", o->wait);
-	else if ((s = from_env("KEVO_WAIT")) != NULL)
-		opt->wait_ms = cli_duration_ms("KEVO_WAIT", s);
-	else
-		opt->wait_ms = KEVO_WAIT_DEFAULT;
+	opt->wait_ms = cli_wait_ms(o);
 	if (o->sync != NULL)
 		opt->sync = cli_sync_mode("--sync", o->sync);
 	else if ((s = from_env("KEVO_SYNC")) != NULL)
 		opt->sync = cli_sync_mode("KEVO_SYNC", s);
 }
 
-/* A reader's handle holds nothing that the end of the process does not give
- * back, and giving it back piece by piece takes time. */
-static int reader;
-
-static int
-close_db(struct kevo *db)
-{
-#ifndef __SANITIZE_ADDRESS__
-	if (reader)
-		return 0;
+/* Its leak checker wants to see all given back. */
+#ifdef __SANITIZE_ADDRESS__
+#define close_db	kevo_close
+#else
+#define close_db	kevo_leave
 #endif
-	return kevo_close(db);
-}
 
 struct kevo *
 cli_open(const char *operand, const struct cli_open_opts *o)
@@ -308,9 +310,8 @@ cli_open(const char *operand, const struct cli_open_opts *o)
 	struct kevo *db = NULL;
 	int rc;
 
-	reader = (o->flags & KEVO_RDONLY) != 0;
 	fill_options(&opt, o);
-	if (!reader)
+	if (!(o->flags & KEVO_RDONLY))
 		cli_guard_maps(operand);
 	rc = kevo_open(cli_db_path(operand), o->flags, &opt, &db);
 	if (rc != 0)

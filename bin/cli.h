@@ -167,6 +167,9 @@ struct cli_open_opts {
 /* Take one of the options -q -v -w -C --sync: 1 if id is one, else 0. */
 int cli_common(struct cli_open_opts *o, const struct cli_args *a, int id);
 
+/* How long to wait for a lock: -w, KEVO_WAIT or the default; -1: for ever. */
+int64_t cli_wait_ms(const struct cli_open_opts *o);
+
 /* Open or end the program with the right status and message. */
 struct kevo *cli_open(const char *operand, const struct cli_open_opts *o);
 
@@ -254,10 +257,18 @@ void cli_progress_mode(const char *arg);	/* auto always never numeric */
 void cli_progress_yield(void);	/* auto: not while records go to a terminal */
 void cli_progress(const char *verb, uint64_t records, uint64_t bytes,
     uint64_t total_bytes);			/* cheap; throttles itself */
+void cli_progress_seldom(const char *verb, uint64_t records);	/* for who
+				 * calls a few times a second at most */
+void cli_progress_phase(void);	/* something else begins: rates count anew */
+/* The same for work that is not in records, by who calls a few times a
+ * second. */
+void cli_progress_bytes(const char *verb, uint64_t bytes,
+    uint64_t total_bytes);
 void cli_progress_poke(void);	/* a signal interrupted: show it if asked */
 void cli_progress_end(void);	/* remove the line, before other output */
 
 /* All went well: with always and numeric a last line says how many. */
+#define CLI_NO_RECORDS	UINT64_MAX	/* after cli_progress_bytes() */
 void cli_progress_done(const char *verb, uint64_t records);
 
 #endif /* CLI_H */

@@ -88,8 +88,8 @@ add_bytes(char *buf, size_t room)
 		n /= 1024;
 		u++;
 	}
-	return snprintf(buf, room, u == 0 ? ", %.0f %s" : ", %.1f %s", n,
-	    units[u]);
+	return snprintf(buf, room, "%s %.*f %s", st.records != CLI_NO_RECORDS ?
+	    "," : "", u == 0 ? 0 : 1, n, units[u]);
 }
 
 static int
@@ -115,12 +115,14 @@ show(int64_t now, int overwrite)
 	size_t room = sizeof(line) - 8;
 	int n;
 
-	n = snprintf(line, room, "%s%s: %s %" PRIu64 " record%s",
-	    overwrite ? "\r" : "", cli_tool_name(), st.verb, st.records,
-	    st.records == 1 ? "" : "s");
+	n = snprintf(line, room, "%s%s: %s", overwrite ? "\r" : "",
+	    cli_tool_name(), st.verb);
+	if (st.records != CLI_NO_RECORDS)
+		n += snprintf(line + n, room - (size_t)n, " %" PRIu64
+		    " record%s", st.records, st.records == 1 ? "" : "s");
 	if (st.bytes > 0)
 		n += add_bytes(line + n, room - (size_t)n);
-	if (ms > 0)
+	if (ms > 0 && st.records != CLI_NO_RECORDS)
 		n += snprintf(line + n, room - (size_t)n, ", %.0f/s",
 		    (double)st.records * 1000 / (double)ms);
 	n += add_rest(line + n, room - (size_t)n, ms);
@@ -133,7 +135,7 @@ static void
 show_number(void)
 {
 	char line[40];
-	uint64_t n = st.records;
+	uint64_t n = st.records != CLI_NO_RECORDS ? st.records : st.bytes;
 	int len;
 
 	if (st.total > 0)
@@ -179,6 +181,31 @@ cli_progress(const char *verb, uint64_t records, uint64_t bytes,
 	st.total = total_bytes;
 	if ((st.calls++ & 255) == 0 || cli_progress_wanted)
 		tick();
+}
+
+void
+cli_progress_seldom(const char *verb, uint64_t records)
+{
+	st.calls = 0;
+	cli_progress(verb, records, 0, 0);
+}
+
+void
+cli_progress_phase(void)
+{
+	cli_progress_end();
+	st.calls = 0;
+	st.start_ms = st.last_ms = now_ms();
+}
+
+void
+cli_progress_bytes(const char *verb, uint64_t bytes, uint64_t total_bytes)
+{
+	st.verb = verb;
+	st.records = CLI_NO_RECORDS;
+	st.bytes = bytes;
+	st.total = total_bytes;
+	tick();
 }
 
 void

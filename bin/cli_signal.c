@@ -13,7 +13,9 @@
  */
 #include <signal.h>
 #include <stddef.h>
-#include <stdio.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -63,14 +65,21 @@ catch(int sig, void (*fn)(int))
 
 /* ---- damage under a map ------------------------------------------------ */
 
-static char bus_message[1200];
-static size_t bus_len;
+static const char *guarded;
 
 static void
 on_bus(int sig)
 {
-	ssize_t n = write(2, bus_message, bus_len);
+	const char *part[] = { cli_tool_name(), ": ", guarded, ": a mapped "
+	    "file cannot be read, or was cut while it was in use\n" };
+	struct iovec v[4];
+	ssize_t n;
 
+	for (int i = 0; i < 4; i++) {
+		v[i].iov_base = (void *)(uintptr_t)part[i];
+		v[i].iov_len = strlen(part[i]);
+	}
+	n = writev(2, v, 4);
 	(void)sig;
 	(void)n;
 	_exit(EX_IOERR_);
@@ -80,13 +89,8 @@ void
 cli_guard_maps(const char *operand)
 {
 	struct sigaction act = { .sa_handler = on_bus };
-	int n;
 
-	n = snprintf(bus_message, sizeof(bus_message), "%s: %.1000s: a mapped "
-	    "file cannot be read, or was cut while it was in use\n",
-	    cli_tool_name(), cli_db_path(operand));
-	bus_len = n < (int)sizeof(bus_message) ? (size_t)n :
-	    sizeof(bus_message) - 1;
+	guarded = cli_db_path(operand);
 	sigaction(SIGBUS, &act, NULL);
 	signal(SIGXFSZ, SIG_IGN);	/* EFBIG says it, too */
 }

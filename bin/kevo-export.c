@@ -1,8 +1,5 @@
 /*
  * kevo-export: all records, or a range, of one snapshot as one stream.
- *
- * With -o the stream goes to a new file beside FILE that takes its name when
- * all of it is on disk: FILE is never half written, whatever happens.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +15,7 @@
 #include "cli_tool.h"
 #include "format.h"
 #include "options.h"
+#include "outfile.h"
 #include "range.h"
 
 static const struct cli_opt opts[] = {
@@ -70,104 +67,6 @@ struct export {
 	uint64_t total_bytes;	/* for progress; 0: not known */
 };
 
-/* ---- the output file --------------------------------------------------- */
-
-static struct {
-	int fd;
-	char *temp;	/* to be removed unless renamed; NULL: none */
-} file = { -1, NULL };
-
-static void
-remove_temp(int status)
-{
-	(void)status;
-	if (file.temp != NULL)
-		unlink(file.temp);
-}
-
-static void __attribute__((noreturn))
-cannot(const char *what, const char *path, int status)
-{
-	cli_die(status, "%s: %s: %s", path, what, strerror(errno));
-}
-
-/* A pipe or a device has no half-written state to hide. */
-static int
-is_special(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
-}
-
-static void
-open_output(const char *path)
-{
-	size_t len = strlen(path) + sizeof(".4294967295.tmp");
-	int fd;
-
-	if (is_special(path)) {
-		fd = cli_fd_high(open(path, O_WRONLY | O_CLOEXEC));
-		if (fd < 0)
-			cannot("cannot open", path, EX_CANTCREAT_);
-		cli_out_fd(fd, path);
-		return;
-	}
-	if ((file.temp = malloc(len)) == NULL)
-		cli_die(EX_IOERR_, "out of memory");
-	snprintf(file.temp, len, "%s.%u.tmp", path, (unsigned)getpid());
-	/* A left-over of an earlier process with our number is nobody's. */
-	unlink(file.temp);
-	fd = cli_fd_high(open(file.temp, O_WRONLY | O_CREAT | O_EXCL |
-	    O_CLOEXEC, 0666));
-	if (fd < 0) {
-		free(file.temp);
-		file.temp = NULL;
-		cannot("cannot create", path, EX_CANTCREAT_);
-	}
-	file.fd = fd;
-	cli_at_exit(remove_temp);
-	cli_signals();
-	cli_out_fd(fd, path);
-}
-
-static void
-sync_directory(const char *path)
-{
-	char *dir = strdup(path), *slash;
-	int fd;
-
-	if (dir == NULL)
-		cli_die(EX_IOERR_, "out of memory");
-	slash = strrchr(dir, '/');
-	if (slash != NULL)
-		slash[slash == dir ? 1 : 0] = '\0';
-	fd = open(slash != NULL ? dir : ".", O_RDONLY | O_DIRECTORY |
-	    O_CLOEXEC);
-	if (fd < 0 || fsync(fd) != 0)
-		cannot("cannot sync its directory", path, EX_IOERR_);
-	close(fd);
-	free(dir);
-}
-
-static void
-finish_output(const char *path)
-{
-	cli_out_flush();
-	if (file.temp == NULL)
-		return;
-	if (fsync(file.fd) != 0)
-		cannot("sync", path, EX_IOERR_);
-	if (cli_out_close() != 0)
-		cannot("close", path, EX_IOERR_);
-	if (rename(file.temp, path) != 0)
-		cannot("rename", path, EX_CANTCREAT_);
-	free(file.temp);
-	file.temp = NULL;
-	cli_at_exit(NULL);
-	sync_directory(path);
-}
-
 /* ---- compression ------------------------------------------------------- */
 
 /*
@@ -184,7 +83,7 @@ start_compressor(const char *command)
 	posix_spawn_file_actions_t fa;
 	int p[2], rc;
 
-	if (file.fd < 0 && cli_out_is_tty())
+	if (outfile_fd() < 0 && cli_out_is_tty())
 		cli_die(EX_USAGE_, "-z: compressed data does not go to a "
 		    "terminal");
 	snprintf(name, sizeof(name), "%s", command);
@@ -192,8 +91,8 @@ start_compressor(const char *command)
 		cli_die(EX_IOERR_, "cannot make a pipe: %s", strerror(errno));
 	if ((rc = posix_spawn_file_actions_init(&fa)) == 0)
 		rc = posix_spawn_file_actions_adddup2(&fa, p[0], 0);
-	if (rc == 0 && file.fd >= 0)
-		rc = posix_spawn_file_actions_adddup2(&fa, file.fd, 1);
+	if (rc == 0 && outfile_fd() >= 0)
+		rc = posix_spawn_file_actions_adddup2(&fa, outfile_fd(), 1);
 	if (rc == 0)
 		rc = posix_spawnp(&compressor, command, &fa, NULL, argv,
 		    environ);
@@ -346,7 +245,7 @@ main(int argc, char *argv[])
 	cli_guard_maps(a.argv[a.i]);
 	db = cli_open(a.argv[a.i], &e.open);
 	if (e.output != NULL)
-		open_output(e.output);
+		outfile_open(e.output);
 	else
 		cli_signals();
 	if (e.compress != NULL)
@@ -357,7 +256,7 @@ main(int argc, char *argv[])
 	if (e.compress != NULL)
 		finish_compressor(e.compress);
 	if (e.output != NULL)
-		finish_output(e.output);
+		outfile_finish();
 	cli_out_flush();
 	cli_progress_done("exported", e.records);
 	if (cli_verbose)

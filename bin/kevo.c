@@ -324,7 +324,8 @@ page_name(char *name, size_t room, const char *topic)
 	    strcmp(topic, "help") == 0 || strcmp(topic, "commands") == 0)
 		snprintf(name, room, "kevo");
 	else if (strncmp(topic, "kevo-", 5) == 0 ||
-	    strncmp(topic, "kevo_", 5) == 0)
+	    strncmp(topic, "kevo_", 5) == 0 ||
+	    strncmp(topic, "kevo.", 5) == 0)
 		snprintf(name, room, "%s", topic);
 	else
 		snprintf(name, room, "kevo-%s", topic);

@@ -10,7 +10,7 @@
 
 #include "load.h"
 
-enum { SYNC_EACH_MS = 1000, SHOW_EACH_MS = 250 };
+enum { SHOW_EACH_MS = 250 };
 
 static struct load *current;	/* for hooks, which have no argument */
 static struct cli_in no_input = { .fd = -1, .name = "(none)", .regular = 1 };
@@ -91,8 +91,7 @@ committed(struct load *l, size_t n, enum kevo_sync sync)
 		l->unsynced = 1;
 	if (sync == KEVO_SYNC_LATER && now_ms() - l->synced_ms >= SHOW_EACH_MS)
 		sync_now(l);
-	if (l->sync == KEVO_SYNC_BATCH && l->unsynced &&
-	    (l->ack || now_ms() - l->synced_ms >= SYNC_EACH_MS))
+	if (l->sync == KEVO_SYNC_BATCH && l->unsynced && l->ack)
 		sync_now(l);
 	if (l->print != NULL)
 		print_records(l);
@@ -306,14 +305,15 @@ commit(struct load *l, int last)
 /* ---- the input is silent, or wrong ------------------------------------- */
 
 /*
- * With sync=batch what is committed may stay unsynced for a second; but the
- * input may be silent for hours, so wait for that second here.
+ * With sync=batch what is committed may stay unsynced for a while, which the
+ * library sees to at each commit; but the input may be silent for hours, so
+ * wait for that time here.
  */
 static void
 await_sync(struct load *l)
 {
 	struct pollfd pfd = { .fd = l->in->fd, .events = POLLIN };
-	int64_t ms = l->synced_ms + SYNC_EACH_MS - now_ms();
+	int64_t ms = l->synced_ms + l->patience_ms - now_ms();
 
 	if (ms > 0 && poll(&pfd, 1, (int)ms) != 0)
 		return;
@@ -382,13 +382,21 @@ load_die(struct load *l, uint64_t line, const char *fmt, ...)
 
 /* ---- the main path ----------------------------------------------------- */
 
-/* What DEFAULT means here: the handle knows, and says so in its statistics
- * only for the database; an option or KEVO_SYNC was resolved before. */
+/* What DEFAULT means here: the handle knows; an option or KEVO_SYNC was
+ * resolved before. */
 static void
 resolve_sync(struct load *l)
 {
+	struct kevo_setting s;
+	int rc;
+
 	if (l->sync == KEVO_SYNC_DEFAULT)
 		l->sync = kevo_default_sync(l->db);
+	if (l->sync != KEVO_SYNC_BATCH)
+		return;
+	if ((rc = kevo_config_get(l->db, "sync_ms", &s)) != 0)
+		cli_fail(l->db, rc);
+	l->patience_ms = (int64_t)s.number;
 }
 
 void

@@ -54,6 +54,7 @@ struct load {
 	int unsynced;			/* commits not known to be on disk */
 	int undone;			/* see undo_if_false */
 	int64_t synced_ms;		/* when the last sync was */
+	int64_t patience_ms;		/* batch: the setting sync_ms */
 };
 
 /* Ready for records; also arranges what happens on errors.  The tool has

@@ -39,6 +39,7 @@ enum {
 	OPT_ON_DUPLICATE,
 	OPT_SORTED,
 	OPT_SET,
+	OPT_PROFILE,
 	OPT_AT
 };
 

@@ -116,6 +116,68 @@ run_flush(struct shell *sh, struct shell_text *t)
 	return 0;
 }
 
+/* A counter that is not 0, or how long half and 99 of 100 of something took. */
+static int
+show_metric(void *arg, const struct kevo_metric *m)
+{
+	const struct kevo_histogram *h = m->histogram;
+	char name[100];
+
+	(void)arg;
+	snprintf(name, sizeof(name), "%s%s%s", m->name,
+	    m->label_value != NULL ? "." : "",
+	    m->label_value != NULL ? m->label_value : "");
+	if (m->kind == KEVO_HISTOGRAM && h->count != 0)
+		shell_printf("%-28s p50 %.6f p99 %.6f\n", name,
+		    (double)kevo_histogram_quantile(h, 0.5) / 1e9,
+		    (double)kevo_histogram_quantile(h, 0.99) / 1e9);
+	if (m->kind != KEVO_COUNTER || m->value == 0)
+		return 0;
+	if (m->unit == KEVO_UNIT_NS)
+		shell_printf("%-28s %.6f\n", name, (double)m->value / 1e9);
+	else
+		shell_printf("%-28s %" PRIu64 "\n", name, m->value);
+	return 0;
+}
+
+/* Ctrl-C ends a merge, as it ends every command. */
+static int
+on_compact(void *arg, const struct kevo_compact_progress *p)
+{
+	(void)arg;
+	(void)p;
+	return shell_interrupted;
+}
+
+static int
+run_compact(struct shell *sh, struct shell_text *t)
+{
+	struct kevo_compact c = { .progress = on_compact };
+	struct kevo_compact_progress p;
+	char what[WORD_ROOM];
+	int rc;
+
+	if ((rc = operand(sh, t, what)) != 0)
+		return rc;
+	if (strcasecmp(what, "full") == 0)
+		c.flags = KEVO_COMPACT_FULL;
+	else if (what[0] != '\0')
+		return shell_fail(sh, EX_USAGE_, "usage: .compact [full]");
+	if (sh->txn != NULL)
+		return shell_fail(sh, EX_USAGE_, "a transaction is active: "
+		    "COMMIT or ROLLBACK first");
+	if ((rc = shell_reader(sh)) != 0 || (rc = shell_writer(sh)) != 0)
+		return rc;
+	if ((rc = kevo_compact(sh->db, &c, &p)) == KEVO_FALSE)
+		return shell_fail(sh, 130, "interrupted");
+	if (rc != 0)
+		return shell_lib(sh, rc);
+	shell_printf("%" PRIu64 " log segments brought into tables, %" PRIu64
+	    " merges, %" PRIu64 " bytes given back\n", p.flushed, p.jobs,
+	    p.bytes_removed);
+	return 0;
+}
+
 static int
 run_stats(struct shell *sh, struct shell_text *t)
 {
@@ -146,7 +208,8 @@ run_stats(struct shell *sh, struct shell_text *t)
 	if (sh->txn != NULL)
 		shell_printf("transaction     %zu changes, %zu bytes\n",
 		    kevo_txn_count(sh->txn), kevo_txn_bytes(sh->txn));
-	return 0;
+	rc = kevo_metrics(sh->db, show_metric, NULL);
+	return rc != 0 ? shell_lib(sh, rc) : 0;
 }
 
 /* ---- what answers look like -------------------------------------------- */
@@ -369,6 +432,8 @@ const struct shell_command shell_dots[] = {
 	{ ".close", "", "close it", run_close },
 	{ ".stats", "", "show numbers about the database", run_stats },
 	{ ".flush", "", "bring all changes to disk", run_flush },
+	{ ".compact", "[full]", "merge tables and give space back",
+	    run_compact },
 	{ ".mode", "[rows|FORMAT]", "how GET and SCAN show records",
 	    run_mode },
 	{ ".limit", "[N]", "show at most N rows of a SCAN (0: all)",
