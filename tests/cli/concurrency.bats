@@ -138,7 +138,8 @@ all_end() {
 	all_end
 	equal 'values seen at once' "$(sort -u seen-1 seen-2)" 1
 	[ "$(cat seen-1 seen-2 | wc -l)" -gt 5 ]
-	[ "$(find a.kv/wal -type f | wc -l)" -gt 3 ]
+	# All this while segments were brought into tables.
+	[ -n "$(find a.kv/version -type f)" ]
 }
 
 @test "killed: a loader's acknowledged batches are there, and whole" {

@@ -38,7 +38,8 @@ with_records() {
 }
 
 @test "readers: leave no trace at all in a database" {
-	kevo-init -q --set memtable_bytes=64K a.kv
+	kevo-init -q --set memtable_bytes=64K --set compaction=manual \
+		a.kv
 	seq 4000 | sed 's/$/\tvalue/' | kevo-put -i a.kv
 	kevo-put a.kv k v
 	listing a.kv >before
@@ -66,7 +67,8 @@ with_records() {
 }
 
 @test "readers: work on a read-only copy without shared memory" {
-	kevo-init -q --set memtable_bytes=64K a.kv
+	kevo-init -q --set memtable_bytes=64K --set compaction=manual \
+		a.kv
 	seq 4000 | sed 's/$/\tvalue/' | kevo-put -i a.kv
 	kevo-put a.kv k v
 	kevo-scan a.kv >want
@@ -150,7 +152,7 @@ with_records() {
 	chmod u+w a.kv/FORMAT
 	# FORMAT is looked at where there is no shared memory of this boot.
 	rm -r a.kv/shm
-	sed -i '1s/.*/kevo 2/' a.kv/FORMAT
+	sed -i '1s/.*/kevo 3/' a.kv/FORMAT
 	listing a.kv >before
 	newer() {
 		run -65 --separate-stderr with_records "$@" || return
@@ -195,7 +197,8 @@ with_records() {
 
 @test "a damaged log is 72, with the file and the place" {
 	local name
-	kevo-init -q --set memtable_bytes=64K a.kv
+	kevo-init -q --set memtable_bytes=64K --set compaction=manual \
+		a.kv
 	seq 4000 | sed 's/$/\tvalue/' | kevo-put -i a.kv
 	cp -a a.kv b.kv
 	rm -r b.kv/shm
@@ -215,7 +218,8 @@ with_records() {
 }
 
 @test "a copy is a database of its own, also made while others write" {
-	kevo-init -q --set memtable_bytes=64K a.kv
+	kevo-init -q --set memtable_bytes=64K --set compaction=manual \
+		a.kv
 	seq 4000 | sed 's/$/\told/' | kevo-put -i a.kv
 	cp -a a.kv b.kv
 	kevo-put b.kv 1 new
@@ -234,7 +238,8 @@ with_records() {
 }
 
 @test "without shared memory a database is the same, read or written first" {
-	kevo-init -q --set memtable_bytes=64K a.kv
+	kevo-init -q --set memtable_bytes=64K --set compaction=manual \
+		a.kv
 	seq 4000 | sed 's/$/\tvalue/' | kevo-put -i a.kv
 	kevo-delete a.kv 17
 	kevo-scan a.kv >want
@@ -305,7 +310,8 @@ with_records() {
 	cat >inside.sh <<-'EOF'
 		set -e
 		mount -t tmpfs -o size=1M tmpfs small || exit 99
-		kevo-init -q --set memtable_bytes=128K small/a.kv
+		kevo-init -q --set memtable_bytes=128K --set compaction=manual \
+			small/a.kv
 		kevo-put small/a.kv first value
 		status=0
 		seq 100000 | sed 's/$/\tvalue/' | kevo-put -i small/a.kv 2>err ||

@@ -82,7 +82,23 @@ page() {
 	cmp <(kevo-export page/data.kv) page/nightly.tsv
 }
 @test "examples: kevo-import" { page kevo-import.1; }
+@test "examples: kevo-bench" {
+	page kevo-bench.1
+	equal 'what is left' "$(find page -name 'kevo-bench.*')" ''
+	grep -q '</svg>' page/bench.svg
+}
 @test "examples: kevo" { page kevo.1; }
+@test "examples: kevo-config" {
+	page kevo-config.1
+	is on kevo-config page/data.kv get count_reads
+	is full kevo-config page/data.kv get sync
+}
+@test "examples: kevo-compact" { page kevo-compact.1; }
+@test "examples: kevo-stats" {
+	page kevo-stats.1
+	[ -s page/kevo-data.prom ] && [ -s page/kevo.svg ] &&
+		[ -s page/log.svg ]
+}
 @test "examples: kevo-txn" {
 	page kevo-txn.1
 	is $'acct/a\t70\nacct/b\t30' kevo-scan page/bank.kv

@@ -38,7 +38,7 @@ teardown() { common_teardown; }
 
 @test "kevo: commands lists the tools, in PATH too" {
 	ok kevo commands
-	for tool in delete export get hello import incr init put scan; do
+	for tool in config delete export get hello import incr init put scan; do
 		grep -qx "$tool" <<<"$output"
 	done
 	equal sorted "$output" "$(sort -u <<<"$output")"
@@ -73,6 +73,8 @@ teardown() { common_teardown; }
 	matches "$output" 'page *kevo-formats*'
 	PATH=$PWD/bin:$PATH run -0 kevo help exit-status
 	matches "$output" 'page *kevo-exit-status*'
+	PATH=$PWD/bin:$PATH run -0 kevo help kevo.conf
+	matches "$output" 'page *kevo.conf*'
 	PATH=$PWD/bin:$PATH run -0 kevo help
 	matches "$output" 'page *kevo*'
 	run -64 --separate-stderr kevo help xyzzyplugh

@@ -66,10 +66,11 @@ teardown() { common_teardown; }
 	equal 'left behind' "$(ls -A empty)" ''
 }
 
-@test "init: --set fixes settings, with sizes in K M G" {
-	ok kevo-init -q --set memtable_bytes=256K --set=sync=none a.kv
-	grep -qx 'memtable_bytes 262144' a.kv/FORMAT
-	grep -qx 'sync none' a.kv/FORMAT
+@test "init: --set writes settings to kevo.conf, with sizes in K M G" {
+	ok kevo-init -q --set memtable_bytes=256K --set=sync=none \
+		--set compaction=manual a.kv
+	grep -qx 'memtable_bytes = 256K' a.kv/kevo.conf
+	grep -qx 'sync = none' a.kv/kevo.conf
 	# More than a few segments.
 	seq 30000 | awk -v OFS='\t' '{ print $1, "value of " $1 }' |
 		kevo-put -i a.kv
@@ -80,7 +81,8 @@ teardown() { common_teardown; }
 
 @test "init: a wrong setting names itself and creates nothing" {
 	for set in colour=red colour memtable_bytes=big memtable_bytes=1 \
-		memtable_bytes=-5 memtable_bytes= sync=maybe =x ''; do
+		memtable_bytes=-5 memtable_bytes= sync=maybe =x '' \
+		memtables=20; do
 		run --separate-stderr kevo-init --set "$set" a.kv
 		equal "status of --set '$set'" "$status" 64
 		matches "$stderr" "kevo-init: *${set%%=*}*"
@@ -94,8 +96,33 @@ teardown() { common_teardown; }
 	is '' kevo-init -q --set sync=none a.kv
 	run --separate-stderr kevo-init --set sync=full a.kv
 	[ "$status" -ge 64 ]
-	matches "$stderr" 'kevo-init: a.kv: *'
-	grep -qx 'sync none' a.kv/FORMAT
+	matches "$stderr" 'kevo-init: a.kv: *sync is none*kevo-config*'
+	is none kevo-config a.kv get sync
+	is '' kevo-init -q --set sync=none --set levels=7 a.kv
+}
+
+@test "init: --profile gives several settings, and --set others" {
+	ok kevo-init -q --profile=write-heavy --set memtables=5 a.kv
+	is 5 kevo-config a.kv get memtables
+	is 128M kevo-config a.kv get memtable_bytes
+	ok kevo-init -q --profile write-heavy --profile balanced b.kv
+	is 64M kevo-config b.kv get memtable_bytes
+	fails 64 'write-heavi: *write-heavy*' kevo-init --profile=write-heavi c.kv
+	[ ! -e c.kv ]
+	is '' kevo-init -q --profile=balanced b.kv
+	fails 73 'b.kv: *' kevo-init --profile=read-heavy b.kv
+}
+
+@test "init: a kevo.conf that was put there is used, if it is right" {
+	mkdir a.kv
+	echo 'memtable_bytes = 12' >a.kv/kevo.conf
+	fails 78 'a.kv/kevo.conf:1: memtable_bytes: 12 *64K to 1G' kevo-init a.kv
+	equal 'left behind' "$(cd a.kv && echo *)" 'LOCK kevo.conf'
+	echo 'memtable_bytes = 128K # small' >a.kv/kevo.conf
+	ok kevo-init -q --set sync=batch a.kv
+	is 128K kevo-config a.kv get memtable_bytes
+	is batch kevo-config a.kv get sync
+	grep -q '# small' a.kv/kevo.conf
 }
 
 @test "init: new files follow the umask of the creation" {

@@ -54,6 +54,8 @@ teardown() { common_teardown; }
 		# Without an operand kevo is the shell, without a database.
 		case $tool in
 		kevo | kevo-shell) ok "$tool" </dev/null ;;
+		# And kevo-bench makes databases of its own.
+		kevo-bench) ;;
 		*) fails 64 '*usage: *' "$tool" ;;
 		esac
 	done
@@ -120,7 +122,8 @@ teardown() { common_teardown; }
 				{ echo "kevo-$tool has no $word"; return 1; }
 		done
 	done <<-'EOF'
-		init -q --set
+		init -q --set --profile
+		config -f -w
 		put -E -q -v -C -w -t --sync --if-absent --if-present --if-value --if-version --print-version -i -f -0 -j -k -p -1 -b --ack
 		get -E -q -v -f --default -0 -j -m -i --input-format
 		delete -E -q -v -w -p -f -0 --if-absent --if-present --if-value --if-version -i -P --from --to -l --all --sync
@@ -128,6 +131,8 @@ teardown() { common_teardown; }
 		incr -E -q -C -w -t --sync
 		export -f -o -P --from --to --progress
 		txn -i -n -f -q -w -C --sync
+		bench --tests --keys --value-size --duration --processes --sequential -f
+		stats -f -o --watch --record --plot
 		import -f -P --on-duplicate -1 --sorted -n --crlf -q -w -C --sync --progress
 	EOF
 }
@@ -236,6 +241,10 @@ teardown() { common_teardown; }
 	equal setting "$output" memtable_bytes=
 	run -0 bash ask.sh kevo-init --set = s
 	equal setting "$(sort <<<"$output")" $'sync=batch\nsync=full\nsync=none'
+	run -0 bash ask.sh kevo-init --profile = w
+	equal profile "$output" write-heavy
+	run -0 bash ask.sh kevo-config -f ''
+	equal format "$(sort <<<"$output")" $'human\njson\ntsv'
 	run -0 bash ask.sh kevo-put --sync = b
 	equal mode "$output" batch
 	run -0 bash ask.sh kevo-put --progress = n

@@ -212,7 +212,7 @@ teardown() { common_teardown; }
 	printf '\211PNG\r\n\032\n' >png
 	printf 'a\tv\\q\0\n' >late
 	for in in binary png late; do
-		fails 65 '(stdin):1: *hint: is it binary? kevo-put -i DB KEY *' \
+		fails 65 '(stdin):+([0-9]): *hint: is it binary? kevo-put -i DB KEY *' \
 			kevo-put -i a.kv <$in
 		[[ $stderr != *'use -'* ]]
 	done

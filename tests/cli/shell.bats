@@ -268,7 +268,7 @@ Transaction committed (T ms)
 	matches "$stderr" 'kevo-shell: -c:1: x: *'
 	is d kevo-scan -k a.kv d
 	for line in PUT 'PUT k' 'GET' 'GET a b' 'GET ""' 'PUT "" v' 'GET "a' \
-		'GET "a"b' 'GET "\q"' 'DELETE a b' 'COMMIT x' '.compact' \
+		'GET "a"b' 'GET "\q"' 'DELETE a b' 'COMMIT x' '.compact x' \
 		'.backup x' '.check' '.watch' '.exit now' '.limit x' \
 		'.mode xml' '.timer maybe' '.open' '.read' 'ä'; do
 		script 64 "$line"
@@ -426,8 +426,8 @@ Transaction committed (T ms)
 		> .close
 		< Database closed
 		< kevo> 
-		> .compact
-		< .compact: no such command
+		> .promote
+		< .promote: no such command
 		< kevo> 
 		eof
 		< Goodbye!

@@ -10,6 +10,10 @@
  * Kills prove their point only if they interrupt something, so they are
  * counted by whether the victim was inside a call.
  *
+ *   kill_random             writers and readers
+ *   kill_random compact     and besides them processes that compact, which
+ *                           are killed most of all
+ *
  * KEVO_SECONDS (6, or KEVO_LONG_SECONDS with KEVO_LONG=1) is how long.
  */
 #include <stdatomic.h>
@@ -19,6 +23,8 @@
 
 #define WRITERS		5
 #define READERS		3
+#define COMPACTORS	2
+#define PROCESSES	(WRITERS + READERS + COMPACTORS)
 #define KEYS		12	/* of single puts, a writer */
 #define BATCH		8
 #define ACCOUNTS	10
@@ -37,6 +43,8 @@ struct notes {
 
 struct shared {
 	struct notes writer[WRITERS];
+	_Atomic int compacting[COMPACTORS];	/* inside that call */
+	_Atomic uint64_t flushes, merges, removals;
 	_Atomic uint64_t snapshots;
 	_Atomic int failed;
 	char why[600];
@@ -44,6 +52,7 @@ struct shared {
 
 static struct shared *shared;
 static char path[300];
+static int compactors;		/* how many there are */
 
 /* The first failure of anybody is the one to report. */
 __attribute__((format(printf, 1, 2), noreturn)) static void
@@ -283,7 +292,8 @@ write_false(struct kevo *db)
 static struct kevo *
 open_or_fail(unsigned flags)
 {
-	struct kevo_options opt = { .program = "kill_random" };
+	struct kevo_options opt = { .program = "kill_random",
+		.compactor = "" };
 	struct kevo *db;
 	int rc = kevo_open(path, flags, &opt, &db);
 
@@ -579,6 +589,23 @@ check_snapshot(struct kevo *db, uint64_t at_least, uint64_t *sum)
 	return version;
 }
 
+/* What a snapshot shows stays the same while files come and go. */
+static void
+check_kept(struct kevo *db)
+{
+	struct sight s = { .db = db };
+	uint64_t forth, back, before, after;
+
+	check(db, kevo_snapshot_new(db, &s.snap), "snapshot");
+	before = walk_sum(&s, 0, &forth);
+	nap_us(rnd(50000));
+	after = walk_sum(&s, 1, &back);
+	if (before != after || forth != back)
+		fail("%llu records of a snapshot became %llu, or others",
+		    (unsigned long long)forth, (unsigned long long)back);
+	kevo_snapshot_free(s.snap);
+}
+
 static void
 reader_main(int slot)
 {
@@ -590,6 +617,44 @@ reader_main(int slot)
 
 		while (times-- > 0) {
 			version = check_snapshot(db, version, NULL);
+			if (rnd(8) == 0)
+				check_kept(db);
+			nap_us(rnd(3000));
+		}
+		check(NULL, kevo_close(db), "close");
+	}
+}
+
+/* ---- compactors --------------------------------------------------------- */
+
+static void
+compact_once(struct kevo *db, int slot)
+{
+	static const unsigned flags[] = { 0, 0, 0, KEVO_COMPACT_FLUSH,
+	    KEVO_COMPACT_FULL };
+	struct kevo_compact c = { .flags = flags[rnd(5)] };
+	struct kevo_compact_progress p;
+	int rc;
+
+	atomic_store(&shared->compacting[slot], 1);
+	rc = kevo_compact(db, &c, &p);
+	atomic_store(&shared->compacting[slot], 0);
+	if (rc != KEVO_EBUSY)
+		check(db, rc, "compact");
+	atomic_fetch_add(&shared->flushes, p.flushed);
+	atomic_fetch_add(&shared->merges, p.jobs);
+	atomic_fetch_add(&shared->removals, p.files_removed);
+}
+
+static void
+compactor_main(int slot)
+{
+	for (;;) {
+		struct kevo *db = open_or_fail(0);
+		unsigned times = 1 + rnd(20);
+
+		while (times-- > 0) {
+			compact_once(db, slot);
 			nap_us(rnd(3000));
 		}
 		check(NULL, kevo_close(db), "close");
@@ -598,7 +663,7 @@ reader_main(int slot)
 
 /* ---- the killer --------------------------------------------------------- */
 
-static pid_t pids[WRITERS + READERS];
+static pid_t pids[PROCESSES];
 
 static void
 spawn(int i)
@@ -613,14 +678,16 @@ spawn(int i)
 		seed = child_seed;
 		if (i < WRITERS)
 			writer_main(i);
-		else
+		else if (i < WRITERS + READERS)
 			reader_main(i - WRITERS);
+		else
+			compactor_main(i - WRITERS - READERS);
 	}
 	pids[i] = pid;
 }
 
 static struct {
-	unsigned kills, inside, readers;
+	unsigned kills, inside, readers, compacting;
 } tally;
 
 /* Kill number i and note whether it was inside a call. */
@@ -641,7 +708,10 @@ slay(int i)
 		return;
 	}
 	tally.kills++;
-	if (i >= WRITERS)
+	if (i >= WRITERS + READERS)
+		tally.compacting += (unsigned)atomic_exchange(
+		    &shared->compacting[i - WRITERS - READERS], 0);
+	else if (i >= WRITERS)
 		tally.readers++;
 	else if (atomic_exchange(&shared->writer[i].inside, 0) != 0)
 		tally.inside++;
@@ -652,6 +722,8 @@ strike(void)
 {
 	int i = (int)rnd(rnd(5) == 0 ? WRITERS + READERS : WRITERS);
 
+	if (compactors > 0 && rnd(4) != 0)
+		i = WRITERS + READERS + (int)rnd((unsigned)compactors);
 	switch (rnd(20)) {
 	case 0:		/* all writers at once */
 		for (i = 0; i < WRITERS; i++)
@@ -691,13 +763,15 @@ run_for(int64_t ms)
 {
 	int64_t end = now_ms() + ms;
 
-	for (int i = 0; i < WRITERS + READERS; i++)
+	int n = WRITERS + READERS + compactors;
+
+	for (int i = 0; i < n; i++)
 		spawn(i);
 	while (now_ms() < end && !somebody_ended()) {
 		nap_us(rnd(12000));
 		strike();
 	}
-	for (int i = 0; i < WRITERS + READERS; i++)
+	for (int i = 0; i < n; i++)
 		slay(i);
 }
 
@@ -706,9 +780,13 @@ run_for(int64_t ms)
 static int
 create(void *arg)
 {
-	static const char *const settings[] = { "memtable_bytes=131072",
-	    NULL };
-	struct kevo_options opt = { .settings = settings };
+	static const char *const plain[] = { "memtable_bytes=128K",
+	    "compaction=manual", NULL };
+	static const char *const tables[] = { "memtable_bytes=64K",
+	    "memtables=3", "block_bytes=1K", "table_bytes=16K",
+	    "level0_tables=2", "level_bytes=64K", "level_ratio=2", NULL };
+	struct kevo_options opt = { .settings = compactors > 0 ? tables :
+		plain };
 	struct kevo *db;
 	char key[64];
 
@@ -744,6 +822,30 @@ look(void *arg)
 	return 0;
 }
 
+/* Whatever was left by the killed goes, and nothing else. */
+static int
+tidy(void *arg)
+{
+	struct kevo_compact c = { .flags = KEVO_COMPACT_FULL };
+	struct kevo_compact_progress p;
+	struct kevo *db = open_or_fail(0);
+	struct kevo_stats st;
+
+	(void)arg;
+	check(db, kevo_compact(db, &c, &p), "a full compaction");
+	printf("%llu files removed, ", (unsigned long long)p.files_removed);
+	check(db, kevo_compact(db, &c, &p), "another one");
+	if (p.files_removed != 0 || p.flushed != 0)
+		fail("%llu files are left over",
+		    (unsigned long long)p.files_removed);
+	check(db, kevo_stats(db, &st), "statistics");
+	if (st.segments != 1)
+		fail("%llu segments are left",
+		    (unsigned long long)st.segments);
+	must_close(db, "close");
+	return 0;
+}
+
 static void
 tap_look(const char *what, uint64_t *sum)
 {
@@ -759,6 +861,17 @@ tap_look(const char *what, uint64_t *sum)
 		note("%s: %s %s", outcome_name(&o), shared->why, o.text);
 }
 
+static void
+tap_tidy(void)
+{
+	struct outcome o;
+
+	child_run(&o, 20000, tidy, NULL);
+	tap(exited(&o, 0), "what the killed left is removed");
+	note("%s%s %s", o.text, exited(&o, 0) ? "" : outcome_name(&o),
+	    shared->why);
+}
+
 static int64_t
 seconds(void)
 {
@@ -770,7 +883,7 @@ seconds(void)
 }
 
 int
-main(void)
+main(int argc, char *argv[])
 {
 	uint64_t acked = 0, *sums;
 	char shm[320];
@@ -781,6 +894,8 @@ main(void)
 	if (shared == MAP_FAILED)
 		bail("cannot map");
 	sums = (uint64_t *)(void *)(shared + 1);
+	if (argc > 1 && strcmp(argv[1], "compact") == 0)
+		compactors = COMPACTORS;
 	seed_start();
 	scratch_make(0);
 	snprintf(path, sizeof(path), "%s/db", scratch);
@@ -800,8 +915,21 @@ main(void)
 	tap(tally.inside >= 10 && tally.readers > 0 && shared->snapshots > 0,
 	    "the kills interrupted something: %u, of them %u inside a call "
 	    "and %u of readers", tally.kills, tally.inside, tally.readers);
+	if (compactors > 0)
+		tap(tally.compacting >= 10 && shared->flushes > 0 &&
+		    shared->merges > 0 && shared->removals > 0,
+		    "%u were compacting; others brought %llu segments into "
+		    "tables, merged %llu times and removed %llu files",
+		    tally.compacting, (unsigned long long)shared->flushes,
+		    (unsigned long long)shared->merges,
+		    (unsigned long long)shared->removals);
 	shared->failed = 0;
 	tap_look("after the last kill", &sums[0]);
+	if (compactors > 0) {
+		tap_tidy();
+		tap_look("after a full compaction", &sums[1]);
+		tap(sums[0] == sums[1], "it changed nothing");
+	}
 	snprintf(shm, sizeof(shm), "%s/shm", path);
 	remove_tree(shm);
 	tap_look("rebuilt from the log", &sums[1]);

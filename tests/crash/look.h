@@ -11,11 +11,22 @@
 #define MOMENT_MS	3000	/* more than this is waiting, not working */
 #define HANG_MS		20000
 
+/* So much that several segments are sealed. */
+static inline void
+fill_log(struct kevo *db)
+{
+	struct value filler = { 'f', 40000 };
+
+	for (int i = 0; i < 5; i++)
+		must(db, put_value(db, "filler", filler), "put");
+}
+
 /* The state before an operation, in a new database. */
 static inline int
 prepare(const struct op *op, const char *path, enum kevo_sync sync)
 {
-	static const char *const settings[] = { MEMTABLE, NULL };
+	static const char *const settings[] = { MEMTABLE, MANUAL,
+	    NULL };
 	struct kevo_options opt = { .settings = settings, .sync = sync };
 	struct value filler = { 'f', 40000 };
 	struct kevo *db;
@@ -32,6 +43,12 @@ prepare(const struct op *op, const char *path, enum kevo_sync sync)
 			    op->items[i].before), "put");
 	if (op->flags & FILL)
 		must(db, put_value(db, "filler", filler), "put");
+	for (int i = 0; i < 5 && (op->flags & TABLES); i++) {
+		fill_log(db);
+		must(db, compact(db, KEVO_COMPACT_FLUSH), "flush");
+	}
+	if (op->flags & LOG)
+		fill_log(db);
 	must_close(db, "close");
 	return 0;
 }
@@ -75,7 +92,7 @@ expected_count(const struct op *op, int after)
 {
 	int n = op->flags & FRESH ? 0 : BASE;
 
-	n += (op->flags & FILL) != 0;
+	n += (op->flags & (FILL | LOG)) != 0;
 	for (int i = 0; i < op->nitems; i++)
 		n += (after ? op->items[i].after : op->items[i].before).len >=
 		    0;
@@ -106,7 +123,8 @@ check_handle(struct kevo *db, const struct op *op, int acked, const char *key,
 
 	check_base(db, op);
 	after = state_of(db, op);
-	if (acked && !after)
+	if (acked && (!after || ((op->flags & ASIDE) &&
+	    is_configured(db) != 1)))
 		_exit(wrong("acknowledged and lost"));
 	check_count(db, op, after, more);
 	must(db, put_value(db, key, again), "the next put");
@@ -116,7 +134,7 @@ check_handle(struct kevo *db, const struct op *op, int acked, const char *key,
 	after = state_of(db, op);
 	if (!after || !(op->flags & ONCE)) {
 		must(db, op->act(db, op), "the operation, repeated");
-		if (!(op->flags & READS) && state_of(db, op) != 1)
+		if (!(op->flags & (READS | TIDIES)) && state_of(db, op) != 1)
 			_exit(wrong("the operation, repeated, did nothing"));
 	}
 	check_base(db, op);

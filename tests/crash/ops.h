@@ -8,6 +8,7 @@
 #include "crash.h"
 
 #define MEMTABLE	"memtable_bytes=65536"
+#define MANUAL		"compaction=manual"	/* nobody else is at work */
 #define BASE		10	/* older records */
 #define ITEMS		5
 
@@ -16,7 +17,11 @@ enum op_flag {
 	COPY = 2,	/* it was copied: shared memory must be built anew */
 	FILL = 4,	/* its segment is more than half full */
 	READS = 8,	/* changes nothing */
-	ONCE = 16	/* repeating it changes more */
+	ONCE = 16,	/* repeating it changes more */
+	ASIDE = 32,	/* changes settings, and makes no commit */
+	TIDIES = 64,	/* changes files, but no record */
+	LOG = 128,	/* there are several sealed segments */
+	TABLES = 256	/* and there are tables before them */
 };
 
 /* A value is len times the byte fill; len -1: the key is absent. */
@@ -48,6 +53,12 @@ static int act_delete(struct kevo *, const struct op *);
 static int act_incr(struct kevo *, const struct op *);
 static int act_get(struct kevo *, const struct op *);
 static int act_scan(struct kevo *, const struct op *);
+static int act_flush(struct kevo *, const struct op *);
+static int act_compact(struct kevo *, const struct op *);
+static int act_full(struct kevo *, const struct op *);
+
+#define AS_IT_IS { { "k", { 'o', 30 }, { 'o', 30 } } }
+static int act_config(struct kevo *, const struct op *);
 
 static const struct op ops[] = {
 	{ "put", 0, 1, { { "k", { 'o', 30 }, { 'n', 50 } } }, act_put,
@@ -86,6 +97,16 @@ static const struct op ops[] = {
 	    "oooooooooooooooooooooooooooooo" },
 	{ "scan", READS, 1, { { "k", { 'o', 30 }, { 'o', 30 } } }, act_scan,
 	    { "kevo-scan", "-c", "DB" }, "11\n" },
+	{ "flush", TIDIES | LOG, 1, AS_IT_IS, act_flush,
+	    { "kevo-compact", "--flush", "DB" }, NULL },
+	{ "compact", TIDIES | LOG | TABLES, 1, AS_IT_IS, act_compact,
+	    { "kevo-compact", "DB" }, NULL },
+	{ "full", TIDIES | LOG | TABLES, 1, AS_IT_IS, act_full,
+	    { "kevo-compact", "--full", "DB" }, NULL },
+	{ "copy-full", TIDIES | LOG | TABLES | COPY, 1, AS_IT_IS, act_full,
+	    { "kevo-compact", "--full", "DB" }, NULL },
+	{ "config", ASIDE, 1, { { "k", { 'o', 30 }, { 'o', 30 } } }, act_config,
+	    { "kevo-config", "DB", "set", "levels=3", "sync_ms=2s" }, NULL },
 };
 
 #define OPS (sizeof(ops) / sizeof(ops[0]))
@@ -242,6 +263,61 @@ act_scan(struct kevo *db, const struct op *op)
 	return n < 0 ? n : 0;
 }
 
+static inline int
+compact(struct kevo *db, unsigned flags)
+{
+	struct kevo_compact c = { .flags = flags };
+
+	return kevo_compact(db, &c, NULL);
+}
+
+static inline int
+act_flush(struct kevo *db, const struct op *op)
+{
+	(void)op;
+	return compact(db, KEVO_COMPACT_FLUSH);
+}
+
+static inline int
+act_compact(struct kevo *db, const struct op *op)
+{
+	(void)op;
+	return compact(db, 0);
+}
+
+static inline int
+act_full(struct kevo *db, const struct op *op)
+{
+	(void)op;
+	return compact(db, KEVO_COMPACT_FULL);
+}
+
+/* 1 if the two settings are changed, 0 if they are not, or an error. */
+static inline int
+is_configured(struct kevo *db)
+{
+	struct kevo_setting a, b;
+	int rc;
+
+	if ((rc = kevo_config_get(db, "levels", &a)) != 0 ||
+	    (rc = kevo_config_get(db, "sync_ms", &b)) != 0)
+		return rc;
+	if ((a.line != 0) != (b.line != 0))
+		_exit(wrong("one of two settings is changed"));
+	return a.line != 0;
+}
+
+static inline int
+act_config(struct kevo *db, const struct op *op)
+{
+	static const char *const changes[] = { "levels=3", "sync_ms=2s",
+	    NULL };
+	int rc = is_configured(db);
+
+	(void)op;
+	return rc < 0 ? rc : kevo_config_set(db, changes);
+}
+
 /* ---- a process that does one --------------------------------------------- */
 
 static inline int
@@ -300,7 +376,8 @@ open_flags(const struct op *op)
 static inline int
 act_main(const char *name, const char *path)
 {
-	static const char *const settings[] = { MEMTABLE, NULL };
+	static const char *const settings[] = { MEMTABLE, MANUAL,
+	    NULL };
 	const struct op *op = find_op(name);
 	struct kevo_options opt = { .program = "sweep" };
 	struct kevo *db;

@@ -124,7 +124,7 @@ static int
 writer(void *arg)
 {
 	static const char *const settings[] = { "memtable_bytes=65536",
-	    NULL };
+	    "compaction=manual", NULL };
 	struct kevo_options opt = { .settings = settings };
 	unsigned durable = 0, seq = 0, copies = 0;
 	char path[300], to[300];

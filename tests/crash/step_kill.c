@@ -193,7 +193,7 @@ static int
 prepare(void *arg)
 {
 	static const char *const settings[] = { "memtable_bytes=65536",
-	    NULL };
+	    "compaction=manual", NULL };
 	struct kevo_options opt = { .settings = settings };
 	const struct scene *s = arg;
 	struct kevo *db = must_open(path, KEVO_CREATE, &opt, "create");

@@ -40,7 +40,8 @@ remove_shm(void)
 static void
 create(const char *bytes)
 {
-	const char *const settings[] = { bytes, "sync=none", NULL };
+	const char *const settings[] = { bytes, "sync=none",
+		"compaction=manual", NULL };
 	struct kevo_options opt = { .settings = settings };
 	static int number;
 	struct kevo *db;

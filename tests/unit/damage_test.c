@@ -189,7 +189,8 @@ is_record(const struct kevo_record *rec, unsigned i)
 static void
 make_database(const char *name)
 {
-	static const char *const settings[] = { "memtable_bytes=64K", NULL };
+	static const char *const settings[] = { "memtable_bytes=64K",
+		"compaction=manual", NULL };
 	struct kevo_options opt = { .settings = settings };
 	struct kevo *db;
 
@@ -640,7 +641,7 @@ shm_is_intact(void)
 		return 0;
 	load(&now, "shm/control");
 	return now.len == control.len && memcmp(now.b, control.b,
-	    sizeof(struct kv_control)) == 0;
+	    KV_CONTROL_BASE) == 0;
 }
 
 /* Is the file there, and as it was but for the byte at off? */
@@ -655,6 +656,8 @@ differs_in(const struct file *f, uint64_t off)
 		close(fd);
 	if (n <= 0)
 		return 0;
+	if (f == &control && n > (ssize_t)KV_CONTROL_BASE)
+		n = KV_CONTROL_BASE;	/* the counters count */
 	if (off < (uint64_t)n)
 		b[off] = f->b[off];
 	return memcmp(b, f->b, (size_t)n) == 0;
@@ -664,7 +667,7 @@ differs_in(const struct file *f, uint64_t off)
 static const struct file *
 case_file(int n, uint64_t *off, int *bit)
 {
-	const int len = (int)sizeof(struct kv_control);
+	const int len = (int)KV_CONTROL_BASE;
 
 	*bit = (int)(((uint64_t)n * 5 + tap_seed) % 8);
 	if (n < len) {
@@ -676,7 +679,7 @@ case_file(int n, uint64_t *off, int *bit)
 	return &index_head[n / (int)sizeof(struct kv_index_head)];
 }
 
-#define ALL_CASES	((int)sizeof(struct kv_control) + \
+#define ALL_CASES	((int)KV_CONTROL_BASE + \
 			2 * (int)sizeof(struct kv_index_head))
 
 static int written[ALL_CASES];
@@ -704,7 +707,7 @@ static const struct part {
 	{ "tail_turn", offsetof(struct kv_control, tail) },
 	{ "tail", offsetof(struct kv_control, tail[1]) },
 	{ "idle tail", offsetof(struct kv_control, holder) },
-	{ "holder", sizeof(struct kv_control) },
+	{ "holder, version, settings", KV_CONTROL_BASE },
 }, index_parts[] = {
 	{ "index identity", offsetof(struct kv_index_head, size) },
 	{ "index size", offsetof(struct kv_index_head, end) },

@@ -410,7 +410,8 @@ remove_shm(void)
 static void
 test_model(void)
 {
-	static const char *const small[] = { "memtable_bytes=64K", NULL };
+	static const char *const small[] = { "memtable_bytes=64K",
+		"compaction=manual", NULL };
 	struct kevo_options opt = { .settings = small };
 	static struct model now, then[SNAPSHOTS];
 	struct kevo_snapshot *snap[SNAPSHOTS] = { NULL };
@@ -531,7 +532,8 @@ test_shm_removed(void)
 static void
 test_slots(void)
 {
-	static const char *const small[] = { "memtable_bytes=64K", NULL };
+	static const char *const small[] = { "memtable_bytes=64K",
+		"compaction=manual", NULL };
 	struct kevo_options opt = { .settings = small };
 	struct kevo_write w = { .sync = KEVO_SYNC_NONE };
 	char path[700], value[20000] = { 0 };
@@ -608,7 +610,7 @@ set_control(size_t off, uint64_t value, uint64_t *old)
 static void
 test_damaged_control(void)
 {
-	size_t first = offsetof(struct kv_control, first);
+	size_t active = offsetof(struct kv_control, active);
 	struct kevo_snapshot *s;
 	struct kevo *r;
 	uint64_t old, dummy;
@@ -616,13 +618,13 @@ test_damaged_control(void)
 	size_t len;
 	int good;
 
-	set_control(first, 0, &old);
+	set_control(active, 0, &old);
 	kevo_open(dir, KEVO_RDONLY, NULL, &r);
 	good = kevo_get(r, NULL, "now", 3, &val, &len) == KEVO_ECORRUPT;
 	for (int i = 0; i < 3; i++)
 		good &= kevo_snapshot_new(r, &s) == KEVO_ECORRUPT;
 	ok(good, "damaged control: an error each time, no answer and no crash");
-	set_control(first, old, &dummy);
+	set_control(active, old, &dummy);
 	ok(kevo_get(r, NULL, "now", 3, &val, &len) == 0,
 	    "damaged control: the handle works when it is mended");
 	kevo_free(val);
@@ -753,6 +755,27 @@ test_expiry(void)
 	kevo_close(db);
 }
 
+/* A LATER commit is seen by others when it is on disk, and not before. */
+static void
+test_leave(void)
+{
+	struct kevo_write w = { .sync = KEVO_SYNC_LATER };
+	struct kevo_record rec;
+	struct kevo *db, *other;
+
+	kevo_open(dir, 0, NULL, &db);
+	kevo_open(dir, KEVO_RDONLY, NULL, &other);
+	check(db, kevo_put(db, "leave", 5, "v", 1, &w, NULL), "put");
+	ok(kevo_peek(other, NULL, "leave", 5, &rec) == KEVO_NOTFOUND,
+	    "leave: not on disk before");
+	ok(kevo_leave(db) == 0 &&
+	    kevo_peek(other, NULL, "leave", 5, &rec) == 0,
+	    "leave: commits are brought to disk");
+	ok(kevo_leave(NULL) == 0 && kevo_close(db) == 0,
+	    "leave: and the handle can still be closed");
+	kevo_close(other);
+}
+
 int
 main(void)
 {
@@ -779,6 +802,7 @@ main(void)
 	test_fork();
 	test_limits();
 	test_expiry();
+	test_leave();
 	snprintf(cmd, sizeof(cmd), "rm -r '%s'", top);
 	if (system(cmd) != 0)
 		printf("# %s stays behind\n", top);

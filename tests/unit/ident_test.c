@@ -1,5 +1,5 @@
 /*
- * ident_test: FORMAT: settings, round trip, and each line damaged.
+ * ident_test: FORMAT: round trip, and each line damaged.
  */
 #include "ident.h"
 
@@ -8,6 +8,7 @@
 #include "env.h"
 #include "file.h"
 #include "hash.h"
+#include "kevo.h"
 #include "tap.h"
 
 static struct kv_env env;
@@ -16,15 +17,14 @@ static struct kv_dir dir = { .names = &names };
 
 static const struct kv_ident sample = {
 	.id = "0123456789abcde", .epoch = 7, .nonce = 0xfedcba9876543210u,
-	.mode = 0640, .memtable_bytes = 1 << 20, .sync = KEVO_SYNC_BATCH
+	.mode = 0640
 };
 
 static int
 same(const struct kv_ident *a, const struct kv_ident *b)
 {
 	return memcmp(a->id, b->id, 16) == 0 && a->epoch == b->epoch &&
-	    a->nonce == b->nonce && a->mode == b->mode &&
-	    a->memtable_bytes == b->memtable_bytes && a->sync == b->sync;
+	    a->nonce == b->nonce && a->mode == b->mode;
 }
 
 static void
@@ -71,76 +71,16 @@ refused(int status)
 	return 0;
 }
 
-/* ---- settings ---------------------------------------------------------- */
-
-static int
-takes(const char *setting, uint64_t bytes, enum kevo_sync sync)
-{
-	const char *const settings[] = { setting, NULL };
-	struct kv_ident id;
-
-	return kv_ident_check(&env, settings) == 0 &&
-	    kv_ident_new(&env, &dir, settings, &id) == 0 &&
-	    id.memtable_bytes == bytes && id.sync == sync;
-}
-
-/* The sentence names the setting. */
-static int
-rejects(const char *setting)
-{
-	const char *const settings[] = { "sync=none", setting, NULL };
-	struct kv_ident id;
-	size_t n = strcspn(setting, "=");
-
-	env.msg[0] = '\0';
-	return kv_ident_check(&env, settings) == KEVO_ECONFIG &&
-	    memmem(env.msg, strlen(env.msg), setting, n) != NULL &&
-	    kv_ident_new(&env, &dir, settings, &id) == KEVO_ECONFIG;
-}
-
 static void
-test_settings(void)
+test_new(void)
 {
-	static const char *const bad[] = {
-		"memtable_bytes=65535", "memtable_bytes=63K",
-		"memtable_bytes=1073741825", "memtable_bytes=1025M",
-		"memtable_bytes=2G", "memtable_bytes=1048577K",
-		"memtable_bytes=0", "memtable_bytes=", "memtable_bytes=-1",
-		"memtable_bytes=+65536", "memtable_bytes= 65536",
-		"memtable_bytes=65536 ", "memtable_bytes=64k",
-		"memtable_bytes=64KB", "memtable_bytes=64KK",
-		"memtable_bytes=0x10000", "memtable_bytes=1e6",
-		"memtable_bytes=17592186044416M",
-		"memtable_bytes=18446744073709551616",
-		"memtable_bytes=18446744073709617152", "memtable_bytes",
-		"sync=", "sync=FULL", "sync=later", "sync=fullx", "sync=ful",
-		"sync", "", "=", "=full", "memtable=64K", "memtable_bytesx=1M",
-		"Sync=full", " sync=full"
-	};
-	const uint64_t dflt = KV_MEMTABLE_DEFAULT;
 	struct kv_ident a, b;
 
-	expect(takes("memtable_bytes=65536", 65536, KEVO_SYNC_FULL));
-	expect(takes("memtable_bytes=64K", 65536, KEVO_SYNC_FULL));
-	expect(takes("memtable_bytes=100000", 100000, KEVO_SYNC_FULL));
-	expect(takes("memtable_bytes=1M", 1 << 20, KEVO_SYNC_FULL));
-	expect(takes("memtable_bytes=1024M", 1 << 30, KEVO_SYNC_FULL));
-	expect(takes("memtable_bytes=1G", 1 << 30, KEVO_SYNC_FULL));
-	expect(takes("sync=full", dflt, KEVO_SYNC_FULL));
-	expect(takes("sync=batch", dflt, KEVO_SYNC_BATCH));
-	expect(takes("sync=none", dflt, KEVO_SYNC_NONE));
-	tap_report("settings: what is within the range is taken");
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		if (!expect(rejects(bad[i])))
-			tap_note("%s: %s", bad[i], env.msg);
-	tap_report("settings: anything else is refused by name");
-	expect(kv_ident_check(&env, NULL) == 0);
-	expect(kv_ident_new(&env, &dir, NULL, &a) == 0 &&
-	    kv_ident_new(&env, &dir, NULL, &b) == 0);
-	expect(a.memtable_bytes == dflt && a.sync == KEVO_SYNC_FULL &&
-	    a.epoch == 1);
+	expect(kv_ident_new(&env, &dir, &a) == 0 &&
+	    kv_ident_new(&env, &dir, &b) == 0);
+	expect(a.epoch == 1 && a.mode != 0);
 	expect(memcmp(a.id, b.id, 16) != 0 && a.nonce != b.nonce);
-	tap_report("settings: defaults, and an identity that is new each time");
+	tap_report("an identity is new each time");
 }
 
 /* ---- FORMAT ------------------------------------------------------------ */
@@ -220,51 +160,44 @@ test_bits(void)
 }
 
 #define HEX	"id 00112233445566778899aabbccddeeff\n"
-#define REST	"created 2024-01-01T00:00:00Z\nmode 0644\n" \
-		"memtable_bytes 65536\nsync full\n"
+#define REST	"created 2024-01-01T00:00:00Z\nmode 0644\n"
 
 /* Sound by its hash, and not by what it says. */
 static void
 test_values(void)
 {
 	static const char *const bad[] = {
-		"kevo 1\nid 00112233445566778899aabbccddeef\nepoch 1\n"
+		"kevo 2\nid 00112233445566778899aabbccddeef\nepoch 1\n"
 		    "nonce 01\n" REST,
-		"kevo 1\nid 00112233445566778899aabbccddeeff0\nepoch 1\n"
+		"kevo 2\nid 00112233445566778899aabbccddeeff0\nepoch 1\n"
 		    "nonce 01\n" REST,
-		"kevo 1\nid 00112233445566778899AABBCCDDEEFF\nepoch 1\n"
+		"kevo 2\nid 00112233445566778899AABBCCDDEEFF\nepoch 1\n"
 		    "nonce 01\n" REST,
-		"kevo 1\n" HEX "epoch 4294967296\nnonce 01\n" REST,
-		"kevo 1\n" HEX "epoch -1\nnonce 01\n" REST,
-		"kevo 1\n" HEX "epoch \nnonce 01\n" REST,
-		"kevo 1\n" HEX "epoch 1x\nnonce 01\n" REST,
-		"kevo 1\n" HEX "epoch 1\nnonce 10000000000000000\n" REST,
-		"kevo 1\n" HEX "epoch 1\nnonce xyz\n" REST,
-		"kevo 1\n" HEX "epoch 1\n" REST,
-		"kevo 1\n" HEX "nonce 01\n" REST,
-		"kevo 1\nepoch 1\nnonce 01\n" REST,
-		"kevo 1\n" HEX "epoch 1\nnonce 01\nmode 0777\n"
-		    "memtable_bytes 65536\nsync full\n",
-		"kevo 1\n" HEX "epoch 1\nnonce 01\nmode 9\n"
-		    "memtable_bytes 65536\nsync full\n",
-		"kevo 1\n" HEX "epoch 1\nnonce 01\nmode 0644\n"
-		    "memtable_bytes 65535\nsync full\n",
-		"kevo 1\n" HEX "epoch 1\nnonce 01\nmode 0644\n"
-		    "memtable_bytes 1073741825\nsync full\n",
-		"kevo 1\n" HEX "epoch 1\nnonce 01\nmode 0644\n"
-		    "memtable_bytes 65536\nsync later\n",
-		"kevo 1\n" HEX "epoch 1\nnonce 01\nmode 0644\n"
-		    "memtable_bytes 65536\n",
+		"kevo 2\n" HEX "epoch 4294967296\nnonce 01\n" REST,
+		"kevo 2\n" HEX "epoch -1\nnonce 01\n" REST,
+		"kevo 2\n" HEX "epoch \nnonce 01\n" REST,
+		"kevo 2\n" HEX "epoch 1x\nnonce 01\n" REST,
+		"kevo 2\n" HEX "epoch 1\nnonce 10000000000000000\n" REST,
+		"kevo 2\n" HEX "epoch 1\nnonce xyz\n" REST,
+		"kevo 2\n" HEX "epoch 1\n" REST,
+		"kevo 2\n" HEX "nonce 01\n" REST,
+		"kevo 2\nepoch 1\nnonce 01\n" REST,
+		"kevo 2\n" HEX "epoch 1\nnonce 01\nmode 0777\n",
+		"kevo 2\n" HEX "epoch 1\nnonce 01\nmode 9\n",
+		"kevo 2\n" HEX "epoch 1\nnonce 01\n",
 		"kevo \n", "kevo x\n", "kevo -1\n", "kevo 99999999999\n",
-		"kevo 1\n"
+		"kevo 2\n"
 	};
 	struct kv_ident id;
 
-	put_lines("kevo 1\n" HEX "epoch 1\nnonce 01\n" REST);
+	put_lines("kevo 2\n" HEX "epoch 1\nnonce 01\n" REST);
 	expect(read_format(&id) == 0 && id.epoch == 1 && id.nonce == 1 &&
-	    id.id[0] == 0 && id.id[15] == 0xff && id.mode == 0644 &&
-	    id.memtable_bytes == 65536 && id.sync == KEVO_SYNC_FULL);
-	put_lines("kevo 1\n" HEX "epoch 1\nnonce 01\nlater words\n" REST);
+	    id.id[0] == 0 && id.id[15] == 0xff && id.mode == 0644);
+	put_lines("kevo 2\n" HEX "epoch 1\nnonce 01\nlater words\n" REST);
+	expect(read_format(&id) == 0);
+	/* Settings stood here once. */
+	put_lines("kevo 2\n" HEX "epoch 1\nnonce 01\n" REST
+	    "memtable_bytes 65536\nsync full\n");
 	expect(read_format(&id) == 0);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		put_lines(bad[i]);
@@ -279,7 +212,7 @@ test_others(void)
 {
 	static const char *const other[] = {
 		"", "kevo", "kev", "KEVO 1\n", "SQLite format 3", "\n",
-		"xkevo 1\n"
+		"xkevo 2\n"
 	};
 	struct kv_ident id;
 	char *big = tap_alloc(5000);
@@ -291,15 +224,17 @@ test_others(void)
 	memset(big, 'k', 5000);
 	put_format(big, 5000);
 	expect(refused(KEVO_ENOTDB));
-	memcpy(big, "kevo 1\n", 7);
+	memcpy(big, "kevo 2\n", 7);
 	put_format(big, 4097);
 	expect(refused(KEVO_ENOTDB));
 	tap_report("FORMAT: other files are no database");
-	put_format("kevo 2\nwhatever\n", 16);
+	put_format("kevo 3\nwhatever\n", 16);
 	expect(refused(KEVO_ENOTDB) && strstr(env.msg, "newer") != NULL);
 	put_format("kevo 4294967295\n", 16);
 	expect(refused(KEVO_ENOTDB) && strstr(env.msg, "newer") != NULL);
-	tap_report("FORMAT: a newer version is named as such");
+	put_format("kevo 1\nwhatever\n", 16);
+	expect(refused(KEVO_ENOTDB) && strstr(env.msg, "before") != NULL);
+	tap_report("FORMAT: a newer or older version is named as such");
 	unlinkat(dir.fd, "FORMAT", 0);
 	expect(read_format(&id) == KEVO_ENODB);
 	tap_report("FORMAT: a missing one is no database");
@@ -308,7 +243,7 @@ test_others(void)
 
 		tap_fill(big, n);
 		if (n > 7 && i % 2 == 0)
-			memcpy(big, "kevo 1\n", 7);
+			memcpy(big, "kevo 2\n", 7);
 		put_format(big, n);
 		expect(read_format(&id) < 0);
 	}
@@ -322,7 +257,7 @@ main(void)
 	tap_start("ident");
 	dir.path = tap_dir;
 	dir.fd = open(tap_dir, O_RDONLY | O_DIRECTORY);
-	test_settings();
+	test_new();
 	test_round_trip();
 	test_bits();
 	test_values();

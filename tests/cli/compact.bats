@@ -1,0 +1,329 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2154
+# Housekeeping: what it does, what it says, and that nobody notices.
+
+load common
+shopt -s extglob
+setup() { common_setup; }
+teardown() { common_teardown; }
+
+# A database whose log and tables are small; nobody else does the work.
+small() {
+	kevo-init -q --set memtable_bytes=64K --set compaction=manual \
+		--set table_bytes=16K --set level0_tables=2 \
+		--set level_bytes=64K --set level_ratio=2 "$1"
+}
+
+# records FROM TO [VALUE]: lines of records.
+records() {
+	awk -v a="$1" -v b="$2" -v v="${3:-v}" 'BEGIN {
+		for (i = a; i < b; i++)
+			printf "key:%06d\t%s-%060d\n", i * 7919 % 100003, v, i
+	}'
+}
+
+segments() {
+	find "$1/wal" -name '*.seg' | wc -l
+}
+
+@test "compact: silent; the log goes into tables and its files go" {
+	small a.kv
+	records 0 5000 | kevo-put -i a.kv
+	kevo-scan a.kv >before
+	[ "$(segments a.kv)" -gt 4 ]
+	ok kevo-compact a.kv
+	equal output "$output" ''
+	[ "$(segments a.kv)" -eq 1 ]
+	[ "$(find a.kv/shm -name '*.idx' | wc -l)" -eq 1 ]
+	kevo-scan a.kv | cmp - before
+	is "$(records 7 8 | cut -f2)" kevo-get a.kv "$(records 7 8 | cut -f1)"
+	# Nothing is left to do.
+	listing a.kv >files
+	ok kevo-compact a.kv
+	listing a.kv | diff files -
+}
+
+@test "compact: --full leaves one record a key, and space comes back" {
+	local all
+	small a.kv
+	for v in one two three; do
+		records 0 2000 "$v" | kevo-put -i a.kv
+		kevo-compact a.kv
+	done
+	kevo-delete --from key:05 a.kv
+	kevo-scan a.kv >before
+	ok kevo-compact --full a.kv
+	equal output "$output" ''
+	kevo-scan a.kv | cmp - before
+	all=$(cat a.kv/table/* | wc -c)
+	[ "$all" -lt "$(($(wc -c <before) * 3 / 2))" ]
+	run -1 grep -q 'one-0' a.kv/table/*
+	kevo-delete --all a.kv
+	kevo-compact --full a.kv
+	equal tables "$(ls a.kv/table)" ''
+	is 0 kevo-scan -c a.kv
+}
+
+@test "compact: -n says what is due and does nothing" {
+	small a.kv
+	records 0 3000 | kevo-put -i a.kv
+	listing a.kv >before
+	run -0 --separate-stderr kevo-compact -n a.kv
+	equal output "$output" ''
+	matches "$stderr" 'kevo-compact: [1-9]* log segments would be *'
+	run -0 --separate-stderr kevo-compact -n --full a.kv
+	matches "$stderr" 'kevo-compact: [1-9]* log segments would be *'
+	listing a.kv | diff before -
+	kevo-compact a.kv
+	run -0 --separate-stderr kevo-compact -n a.kv
+	matches "$stderr" '*: 0 log segments would be *about 0 bytes be read'
+}
+
+@test "compact: -v says what was done, -q nothing" {
+	small a.kv
+	records 0 3000 | kevo-put -i a.kv
+	run -0 --separate-stderr kevo-compact -v a.kv
+	equal output "$output" ''
+	matches "$stderr" 'kevo-compact: [1-9]* log segments brought into tables, *'
+	ok kevo-compact -q -n a.kv
+}
+
+@test "compact: --flush, --max-bytes and --max-time do a part of it" {
+	small a.kv
+	for v in one two three four; do
+		records 0 2000 "$v" | kevo-put -i a.kv
+		ok kevo-compact --flush a.kv
+		[ "$(segments a.kv)" -eq 1 ]
+	done
+	ok kevo-compact --full --max-bytes=1 a.kv
+	ok kevo-compact --full --max-time=0 a.kv
+	ok kevo-compact --max-time=10m --max-bytes=1G --rate=1G a.kv
+	is 2000 kevo-scan -c a.kv
+}
+
+@test "compact: a range" {
+	small a.kv
+	records 0 3000 | kevo-put -i a.kv
+	kevo-scan a.kv >before
+	ok kevo-compact --full -P key:03 a.kv
+	ok kevo-compact --full --from key:01 --to key:02 a.kv
+	ok kevo-compact --full -E --from 'key\x3a01' a.kv
+	kevo-scan a.kv | cmp - before
+	fails 64 '*--full*' kevo-compact -P key:03 a.kv
+	fails 64 '*no key*' kevo-compact --full --from b --to a a.kv
+}
+
+@test "compact: options that do not go together, and what is no database" {
+	small a.kv
+	fails 64 '*--full and --flush*' kevo-compact --full --flush a.kv
+	fails 64 '*--watch*' kevo-compact --full --watch a.kv
+	fails 64 '*--watch*' kevo-compact --watch=0 a.kv
+	fails 64 '*--rate*' kevo-compact --rate=fast a.kv
+	fails 66 '*no such database' kevo-compact none.kv
+	[ ! -e none.kv ]
+	mkdir other
+	: >other/file
+	fails 65 '*' kevo-compact other
+	fails 64 '*DB*' kevo-compact
+}
+
+@test "compact: who may not write is told so" {
+	small a.kv
+	records 0 3000 | kevo-put -i a.kv
+	chmod -R a-w a.kv
+	fails 77 '*' nodac kevo-compact a.kv
+}
+
+@test "compact: --full waits for the write lock as long as -w says" {
+	small a.kv
+	kevo-put a.kv k v
+	hold a.kv somebody
+	fails 75 '*busy: locked by *' kevo-compact --full -w 0 a.kv
+	ok kevo-compact a.kv
+	release
+	ok kevo-compact --full -w 0 a.kv
+}
+
+@test "compact: a reader's snapshot outlives its files" {
+	small a.kv
+	records 0 3000 | kevo-put -i a.kv
+	kevo-compact a.kv
+	kevo-scan a.kv >before
+	mkfifo out
+	background bash -c 'kevo-scan a.kv >out'
+	exec 6<out
+	read -r -u 6 first
+	records 0 3000 new | kevo-put -i a.kv
+	kevo-delete --to key:05 a.kv
+	kevo-compact --full a.kv
+	{ printf '%s\n' "$first"; cat <&6; } | cmp - before
+	exec 6<&-
+	ends 0
+	# Then they go.
+	files=$(find a.kv/table -type f | wc -l)
+	ok kevo-compact a.kv
+	[ "$(find a.kv/table -type f | wc -l)" -lt "$files" ]
+	run -1 grep -q '	v-0' <(kevo-scan a.kv)
+}
+
+@test "compact: several at once, beside a writer" {
+	local i
+	small a.kv
+	for i in 1 2 3; do
+		background bash -c 'while [ ! -e stop ]; do
+			kevo-compact -w 0 a.kv || [ $? -eq 75 ] || exit; done'
+	done
+	for i in one two three four; do
+		records 0 3000 "$i" | kevo-put -i a.kv
+	done
+	touch stop
+	for child in "${children[@]}"; do
+		ends 0
+	done
+	ok kevo-compact --full a.kv
+	records 0 3000 four | sort | cmp - <(kevo-scan a.kv)
+}
+
+@test "compact: --watch does what comes, and ends by a signal" {
+	small a.kv
+	kevo-put a.kv k v
+	background kevo-compact --watch=0.05 a.kv
+	records 0 5000 | kevo-put -i a.kv
+	few() { [ "$(segments a.kv)" -le 1 ]; }
+	wait_for few
+	kill -TERM "$child"
+	ends 143
+	is 5001 kevo-scan -c a.kv
+}
+
+@test "compact: kill -9 leaves nothing that the next one does not remove" {
+	local i
+	small a.kv
+	for i in $(seq 20); do
+		records 0 1500 "$i" | kevo-put -i a.kv
+		background kevo-compact --full a.kv
+		sleep "0.00$((RANDOM % 10))"
+		kill -KILL "$child" 2>/dev/null || true
+		wait "$child" 2>/dev/null || true
+	done
+	ok kevo-compact --full a.kv
+	records 0 1500 20 | sort | cmp - <(kevo-scan a.kv)
+	# The tables that there are have all been read; no other file is left.
+	[ "$(segments a.kv)" -eq 1 ]
+	listing a.kv | grep -v shm/control >files
+	ok kevo-compact --full a.kv
+	listing a.kv | grep -v shm/control | diff files -
+}
+
+@test "compact: a disk without room: told how much, nothing lost" {
+	unshare -m true 2>/dev/null || skip 'no mount namespaces here'
+	small_disk() {
+		mkdir disk
+		mount -t tmpfs -o size=4M none disk || { echo no; return; }
+		cd disk
+		head -c 2M /dev/zero >ballast
+		small a.kv
+		i=0
+		while records 0 1500 "$i" | kevo-put -q -i a.kv 2>err; do
+			kevo-compact --flush a.kv 2>err || break
+			i=$((i + 1))
+		done
+		cat err
+		kevo-compact --full a.kv 2>&1
+		echo "status $?"
+		kevo-scan a.kv >../full
+		rm ballast
+		kevo-compact --full a.kv
+		echo "status $?"
+		kevo-scan a.kv | cmp - ../full
+		records 0 1500 again | kevo-put -i a.kv
+		kevo-compact --full a.kv
+		records 0 1500 again | sort | cmp - <(kevo-scan a.kv)
+	}
+	export -f small small_disk records
+	run -0 --separate-stderr unshare -m bash -c small_disk
+	[ "$output" != no ] || skip 'no tmpfs here'
+	equal 'standard error' "$stderr" ''
+	matches "$output" 'kevo-*not enough room to *: +([0-9]) bytes are needed, +([0-9]) are free
+*status 74
+status 0'
+	equal records "$(wc -l <full)" 1500
+}
+
+@test "compact: --progress" {
+	small a.kv
+	records 0 3000 | kevo-put -i a.kv
+	run -0 --separate-stderr kevo-compact --full --progress=always \
+		--rate=100K a.kv
+	matches "$stderr" '*kevo-compact: read * *B'
+	run -0 --separate-stderr kevo-compact --full --progress=numeric a.kv
+	matches "$stderr" '*100'
+	run -64 kevo-compact --progress=often a.kv
+}
+
+@test "compact: the shell's .compact" {
+	small a.kv
+	records 0 3000 | kevo-put -i a.kv
+	run -0 --separate-stderr kevo a.kv <<<$'.compact\n.compact full'
+	matches "${lines[0]}" '[1-9]* log segments brought into tables, * bytes given back'
+	matches "${lines[1]}" '1 log segments *'
+	is 3000 kevo-scan -c a.kv
+	run -64 kevo a.kv <<<'.compact often'
+	run -64 kevo a.kv <<<$'BEGIN\n.compact'
+	run -66 kevo ./none.kv <<<'.compact'
+	[ ! -e none.kv ]
+}
+
+@test "compact: the units of systemd and the line for cron are right" {
+	need systemd-analyze
+	local unit
+	mkdir units
+	for unit in "$root"/contrib/systemd/kevo-compact@.*; do
+		sed "s|/usr/bin/kevo-compact|$KEVO_BUILD/bin/kevo-compact|" \
+			"$unit" >"units/$(basename "$unit")"
+	done
+	cp units/kevo-compact@.service units/kevo-compact@srv-data.kv.service
+	cp units/kevo-compact@.timer units/kevo-compact@srv-data.kv.timer
+	SYSTEMD_LOG_LEVEL=warning run -0 systemd-analyze verify --man=no \
+		./units/kevo-compact@srv-data.kv.service \
+		./units/kevo-compact@srv-data.kv.timer
+	equal 'what it says' "$output" ''
+	# All but comments and assignments has five fields, a user, a command.
+	awk '!/^#[^0-9]|^#$|^[A-Z]+=|^$/ && NF < 7 { exit 1 }' \
+		"$root/contrib/cron/kevo-compact"
+	command=$(sed -n 's/^#15.*www-data //p' "$root/contrib/cron/kevo-compact")
+	small a.kv
+	run -0 sh -c "${command//\/srv\/data.kv/a.kv}"
+	equal output "$output" ''
+}
+
+@test "compact: what root does in somebody's database is theirs" {
+	[ "$(id -u)" -eq 0 ] || skip 'for root'
+	small a.kv
+	chown -R 4242:4343 a.kv
+	records 0 3000 | kevo-put -i a.kv
+	kevo-compact a.kv
+	rm -r a.kv/shm
+	kevo-compact --full a.kv
+	run -0 find a.kv ! -user 4242
+	equal 'not theirs' "$output" ''
+}
+
+@test "compact: a writer starts it, and nothing waits for it" {
+	local said
+	kevo-init -q --set memtable_bytes=64K a.kv
+	# Who reads a writer's output gets its end with the writer's own.
+	said=$(records 0 3000 | kevo-put -i a.kv 2>&1)
+	equal said "$said" ''
+	few() { [ "$(segments a.kv)" -le 2 ] && [ -n "$(ls a.kv/table)" ]; }
+	wait_for few
+	kevo-scan a.kv >got
+	records 0 3000 | sort | cmp - got
+	# With manual nobody does.
+	small b.kv
+	records 0 3000 | kevo-put -i b.kv
+	[ "$(segments b.kv)" -gt 4 ]
+	equal tables "$(ls b.kv/table)" ''
+	done_with() { run kevo-compact -w 0 a.kv && [ "$status" -eq 0 ]; }
+	wait_for done_with
+}
