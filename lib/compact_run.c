@@ -329,12 +329,6 @@ merge(struct kv_work *w, struct kv_version **v, const struct kv_job *job)
 	struct kv_out o;
 	int rc, installing = 0;
 
-	rc = kv_work_room(w, job->bytes, "merge tables");
-	if (rc == KV_RETRY && (rc = note_taken(w, from->table[
-	    job->input[0]].info.number)) == 0)
-		rc = KV_RETRY;
-	if (rc != 0)
-		return rc;
 	from->refs++;
 	kv_out_init(&o, w, from, job->out, job->out + 1, job->bytes,
 	    from->time_ns);
@@ -370,13 +364,26 @@ is_newest(struct kv_work *w, struct kv_version **v)
 	return now->number == number;
 }
 
+/* Room for what the job writes; for a move that is a version. */
+static int
+has_room(struct kv_work *w, const struct kv_version *v,
+    const struct kv_job *job)
+{
+	int rc = job->move ? kv_work_room(w, 0, "move tables") :
+	    kv_work_room(w, job->bytes, "merge tables");
+
+	if (rc == KV_RETRY)
+		return note_taken(w, v->table[job->input[0]].info.number);
+	return rc == 0 ? 1 : rc;
+}
+
 static int
 run_claimed(struct kv_work *w, struct kv_version **v, const struct kv_job *job,
     int *did)
 {
-	int rc = is_newest(w, v);
+	int rc;
 
-	if (rc != 1)
+	if ((rc = is_newest(w, v)) != 1 || (rc = has_room(w, *v, job)) != 1)
 		return rc;
 	kv_work_mark(w, &w->merge);
 	rc = job->move ? move(w, v, job) : merge(w, v, job);

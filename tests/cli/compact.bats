@@ -219,35 +219,36 @@ segments() {
 	unshare -m true 2>/dev/null || skip 'no mount namespaces here'
 	small_disk() {
 		mkdir disk
-		mount -t tmpfs -o size=4M none disk || { echo no; return; }
+		mount -t tmpfs -o size=3M none disk || { echo no; return; }
 		cd disk
-		head -c 2M /dev/zero >ballast
 		small a.kv
-		i=0
-		while records 0 1500 "$i" | kevo-put -q -i a.kv 2>err; do
-			kevo-compact --flush a.kv 2>err || break
-			i=$((i + 1))
+		for i in one two three; do
+			records 0 1500 "$i" | kevo-put -i a.kv
+			[ "$i" = three ] || kevo-compact --flush a.kv
 		done
-		cat err
-		kevo-compact --full a.kv 2>&1
+		cat /dev/zero >ballast 2>/dev/null
+		kevo-compact a.kv 2>&1
 		echo "status $?"
-		kevo-scan a.kv >../full
+		records 0 1500 three | sort | cmp - <(kevo-scan a.kv)
 		rm ballast
 		kevo-compact --full a.kv
 		echo "status $?"
-		kevo-scan a.kv | cmp - ../full
-		records 0 1500 again | kevo-put -i a.kv
-		kevo-compact --full a.kv
-		records 0 1500 again | sort | cmp - <(kevo-scan a.kv)
+		records 0 1500 three | sort | cmp - <(kevo-scan a.kv)
+		# Hardly more than there is: what fits is merged, piece by piece.
+		head -c 1500K /dev/zero >ballast
+		for i in 1 2 3 4 5 6 7 8; do
+			records 0 1500 "$i" | kevo-put -i a.kv
+			kevo-compact a.kv
+		done
+		records 0 1500 8 | sort | cmp - <(kevo-scan a.kv)
 	}
 	export -f small small_disk records
 	run -0 --separate-stderr unshare -m bash -c small_disk
 	[ "$output" != no ] || skip 'no tmpfs here'
 	equal 'standard error' "$stderr" ''
-	matches "$output" 'kevo-*not enough room to *: +([0-9]) bytes are needed, +([0-9]) are free
-*status 74
+	matches "$output" 'kevo-*not enough room to *: +([0-9]) bytes are needed, 0 are free
+status 74
 status 0'
-	equal records "$(wc -l <full)" 1500
 }
 
 @test "compact: --progress" {
@@ -322,7 +323,7 @@ status 0'
 	# With manual nobody does.
 	small b.kv
 	records 0 3000 | kevo-put -i b.kv
-	[ "$(segments b.kv)" -gt 4 ]
+	[ "$(segments b.kv)" -gt 2 ]
 	equal tables "$(ls b.kv/table)" ''
 	done_with() { run kevo-compact -w 0 a.kv && [ "$status" -eq 0 ]; }
 	wait_for done_with
