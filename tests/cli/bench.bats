@@ -260,9 +260,9 @@ for test in "write", "read", "exec.get":
 	need jq
 	ok kevo-bench --tune -q --rounds=3 --keys=50 --duration=0.02 \
 		--tests=write --set sync=none -f tsv
-	equal baseline "$(grep -c $'^baseline\twrite\t' <<<"$output")" 6
-	equal candidate "$(grep -c $'^memtable_bytes=16M\twrite\t' \
-		<<<"$output")" 3
+	# What looks better by chance is measured again.
+	[ "$(grep -c $'^baseline\twrite\t' <<<"$output")" -ge 6 ]
+	[ "$(grep -c $'^memtable_bytes=16M\twrite\t' <<<"$output")" -ge 3 ]
 	# What is given is not tried otherwise.
 	equal sync "$(grep -c '^sync=' <<<"$output")" 0
 	ok kevo-bench --tune -q --rounds=3 --keys=50 --duration=0.02 \
