@@ -250,6 +250,9 @@ kv_newest_version(struct kevo *db, struct kv_version **out)
 	for (;;) {
 		if ((rc = kv_version_newest(&db->env, &db->dir, &n)) != 0)
 			return rc;
+		/* What is added while a directory is read may be missed. */
+		if (n < atomic_load(&db->ctl->version))
+			n = atomic_load(&db->ctl->version);
 		rc = kv_version_read(&db->env, &db->dir, db->ctl->id, n,
 		    kv_chain_origin(&ident), out);
 		if (rc != KEVO_NOTFOUND)

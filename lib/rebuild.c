@@ -516,6 +516,8 @@ set_counters(const struct build *b, struct kv_control *c)
  * other way round, an heir of a rebuilder that died in between would go on
  * with the old one, beside the new.  (The model: RETIRE_LATE.)
  */
+#define NUMBERS_APART	((uint64_t)1 << 20)
+
 static int
 retire(struct build *b, struct kv_control *old, struct kv_control *c)
 {
@@ -528,6 +530,10 @@ retire(struct build *b, struct kv_control *old, struct kv_control *c)
 	/* Who installs a version looks at `retired` after that: either it
 	 * tells the new control, or we see its file here. */
 	atomic_thread_fence(memory_order_seq_cst);
+	/* Who still has the old control takes numbers from it. */
+	if (c->next_file < old->next_file)
+		c->next_file = atomic_load(&old->next_file);
+	c->next_file += NUMBERS_APART;
 	rc = kv_version_newest(&b->db->env, &b->db->dir, &newest);
 	if (rc == 0 && newest != b->version->number)
 		rc = kv_sync_dir(&b->db->env, &b->db->dir, "version");

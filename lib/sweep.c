@@ -222,13 +222,16 @@ remove_unlocked(struct sweep *s, const char *name)
 {
 	struct kevo *db = s->w->db;
 	uint64_t newest;
+	uint32_t links = 0;
 	int fd, rc = 0;
 
 	fd = kv_openat(db->dir.fd, name, O_RDWR, 0);
 	if (fd < 0)
 		return errno == ENOENT ? 0 : kv_fail_errno(&db->env,
 		    kv_path(&db->dir, name), "open");
-	if (kv_file_lock(fd)) {
+	if (kv_file_lock(fd) && (rc = kv_file_stat(&db->env, fd, name, NULL,
+	    NULL, &links)) == 0 && links > 0) {
+		/* The name is still that of what we have locked. */
 		rc = kv_version_newest(&db->env, &db->dir, &newest);
 		if (rc == 0 && newest != s->v[0]->number)
 			s->again = 1;

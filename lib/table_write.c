@@ -142,6 +142,15 @@ kv_writer_pad(struct kv_table_writer *w, uint64_t align)
 
 /* An open file of that name, locked.  KEVO_FALSE: the name is taken, or was
  * taken away by somebody who removes what nobody locks. */
+/* The name is somebody else's by now: it is not ours to remove. */
+static int
+lose_name(struct kv_table_writer *w)
+{
+	close(w->fd);
+	w->fd = -1;
+	return KEVO_FALSE;
+}
+
 static int
 create_file(struct kv_table_writer *w)
 {
@@ -155,11 +164,11 @@ create_file(struct kv_table_writer *w)
 		return errno == EEXIST ? KEVO_FALSE : kv_fail_errno(w->env,
 		    path, "create");
 	if (!kv_file_lock(w->fd))
-		return errno == EAGAIN || errno == EACCES ? KEVO_FALSE :
+		return errno == EAGAIN || errno == EACCES ? lose_name(w) :
 		    kv_fail_errno(w->env, path, "lock");
 	rc = kv_file_stat(w->env, w->fd, path, NULL, NULL, &links);
 	if (rc != 0 || links == 0)
-		return rc != 0 ? rc : KEVO_FALSE;
+		return rc != 0 ? rc : lose_name(w);
 	if (kv_give(w->dir, w->fd, w->spec.mode) != 0)
 		return kv_fail_errno(w->env, path, "set the mode of");
 	return 0;

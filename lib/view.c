@@ -189,7 +189,10 @@ hold(struct kevo *db, struct kv_view *v)
 	v->pinned = kv_pin_take(db, v->number);
 	if (!v->pinned)
 		return kv_view_open_all(db, v);
+	/* The pin is there before we look again, for everybody. */
+	atomic_thread_fence(memory_order_seq_cst);
 	if (v->number == atomic_load_explicit(&db->ctl->version,
+	    memory_order_acquire) && !atomic_load_explicit(&db->ctl->retired,
 	    memory_order_acquire))
 		return 0;
 	/* Who removes files may have looked before there was a pin. */

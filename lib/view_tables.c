@@ -179,6 +179,10 @@ kv_view_lost(struct kevo *db, const struct kv_view *v, const char *what,
 	if (!v->pinned && v->number != atomic_load_explicit(&db->ctl->version,
 	    memory_order_acquire))
 		return KV_RETRY;
+	/* A newer generation tells of newer versions. */
+	if (!v->pinned && *what == 't' && atomic_load_explicit(
+	    &db->ctl->retired, memory_order_acquire))
+		return KV_RETRY;
 	return kv_fail(&db->env, KEVO_ECORRUPT, "%s/%s/%016llx%s: missing, and"
 	    " version %llx needs it", db->path, what,
 	    (unsigned long long)number, *what == 't' ? ".sst" : "",
