@@ -71,6 +71,48 @@ quick	breaks	rebuild	WRITERS=2	READER_NO_LINK
 quick	breaks	rebuild	WRITERS=2	COPY_BUILT
 quick	breaks	rebuild	WRITERS=2	BOOTS	BOOT_WORDS
 full	breaks	rebuild	WRITERS=2	BOOTS	NO_C1
+quick	holds	version	TABLES=2	KILLS=0
+quick	holds	version	BUILD	SEGS=2	TABLES=2	KILLS=0
+quick	holds	version	SCAN	READERS=0	VERSIONS=3	KILLS=0
+full	holds	version
+full	holds	version	WORKERS=3	TABLES=2	KILLS=0
+full	holds	version	VERSIONS=4	TABLES=5	KILLS=0
+full	holds	version	BUILD	SEGS=2	TABLES=2
+full	holds	version	BUILD	WORKERS=1
+quick	breaks	version	TABLES=2	KILLS=0	VISIBLE_FIRST
+quick	breaks	version	TABLES=2	KILLS=0	NO_PIN
+quick	breaks	version	TABLES=2	KILLS=0	PIN_ONCE
+quick	breaks	version	BUILD	SEGS=2	TABLES=2	KILLS=0	PIN_UNLINKED
+quick	breaks	version	BUILD	SEGS=2	TABLES=2	KILLS=0	GET_UNLINKED
+quick	breaks	version	TABLES=2	KILLS=0	FLUSH_UNSEEN
+quick	breaks	version	TABLES=2	KILLS=0	UNLOCK_EARLY
+quick	breaks	version	TABLES=2	KILLS=0	TABLES_UNSYNCED
+quick	breaks	version	VERSIONS=4	TABLES=5	KILLS=0	READERS=0	LINK_ONLY
+full	breaks	version	VERSIONS=4	TABLES=5	KILLS=0	OLDEST_FIRST
+quick	breaks	version	SCAN	READERS=0	VERSIONS=3	KILLS=0	SCAN_BLIND
+quick	breaks	version	TABLES=2	KILLS=0	CLAIM_FIRST
+quick	breaks	version	WORKERS=1	CLEAN_SILENT
+quick	breaks	version	WORKERS=1	CLEAN_UNSYNCED
+quick	breaks	version	TABLES=2	KILLS=0	PINS_FIRST
+quick	breaks	version	WORKERS=1	PINS_EARLY
+quick	breaks	version	BUILD	SEGS=2	TABLES=2	KILLS=0	CLEAN_BESIDE
+quick	breaks	version	BUILD	SEGS=2	TABLES=2	KILLS=0	CLEAN_RETIRED
+quick	holds	compact	VERSIONS=2	KILLS=0
+full	holds	compact	VERSIONS=2
+full	holds	compact	KILLS=0
+quick	breaks	compact	KILLS=0	NO_CLAIM
+quick	breaks	compact	KILLS=0	CLAIM_STALE
+quick	breaks	compact	VERSIONS=2	KILLS=0	ONLY=1	SKIP_OLDER
+full	breaks	compact	KILLS=0	ONLY=4	NO_REFUSAL
+quick	breaks	compact	KILLS=0	DROP_EARLY
+quick	holds	orphan
+full	holds	orphan	NUMBERS=3	KILLS=0
+quick	breaks	orphan	NOT_EXCL
+quick	breaks	orphan	UNLOCKED
+quick	breaks	orphan	UNNAMED
+quick	breaks	orphan	UNLINK_LOST
+quick	breaks	orphan	CLEAN_UNNAMED
+quick	breaks	orphan	CLAIM_FIRST
 LIST
 }
 
