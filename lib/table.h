@@ -163,23 +163,28 @@ int kv_table_prev(struct kv_table_iter *it);
 /*
  * Verify every byte: each block, their order, that the indexes lead to each
  * key and the tail's counts.  0, or KEVO_ECORRUPT for the first thing that
- * is wrong.  each (may be NULL) is called for every record that is readable,
- * so that a repair can keep it; damage of one block does not end the walk
- * then, and *lost counts the places where blocks could not be read.  An
- * error that each returns does end it.
+ * is wrong.
  */
-int kv_table_verify(struct kv_env *env, struct kv_table *t,
-    int (*each)(void *arg, uint64_t seq, const struct kv_op *op), void *arg,
-    uint64_t *lost);
+int kv_table_verify(struct kv_env *env, struct kv_table *t);
 
 /*
- * The same for a table of database id that kv_table_open() calls damaged:
- * give each record that is readable, by what lies in the data alone.  Always
- * KEVO_ECORRUPT, unless an error ended it or there is no such file.
+ * What can still be read of a damaged table: the len bytes at b, behind which
+ * KV_TABLE_SPARE more may be read, are what is left of table `number` of
+ * database id.  It needs neither its head, nor its tail, nor its indexes.
+ *
+ * record is called for each record in a block that verifies, in the order of
+ * the file, and gap for each run of bytes where blocks should be and none
+ * verifies.  A negative result of either ends it and is the result.
  */
-int kv_table_salvage(struct kv_env *env, const struct kv_dir *dir,
-    uint64_t number, const uint8_t id[16],
-    int (*each)(void *arg, uint64_t seq, const struct kv_op *op), void *arg,
-    uint64_t *lost);
+#define KV_TABLE_SPARE	16
+
+struct kv_table_salvage {
+	int (*record)(void *arg, uint64_t seq, const struct kv_op *op);
+	int (*gap)(void *arg, uint64_t off, uint64_t len);
+	void *arg;
+};
+
+int kv_table_salvage(struct kv_env *env, const uint8_t *b, uint64_t len,
+    uint64_t number, const uint8_t id[16], const struct kv_table_salvage *s);
 
 #endif /* KV_TABLE_H */

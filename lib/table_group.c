@@ -1,3 +1,6 @@
+#include <string.h>
+
+#include "kevo.h"
 #include "table_layout.h"
 
 /* Without a column all lengths are the same: this one.  0, or -1 if that
@@ -174,4 +177,31 @@ kv_group_cmp_first(const struct kv_group *g, const uint8_t *key, size_t klen)
 	if (c != 0)
 		return c;
 	return compare(g, 0, &rest, &order) == 0 ? order : 2;
+}
+
+int
+kv_group_each(const struct kv_group *g, uint8_t *key,
+    int (*fn)(void *arg, uint64_t seq, const struct kv_op *op), void *arg)
+{
+	const uint8_t *s;
+	struct kv_op op;
+	uint64_t seq;
+	uint32_t len;
+	int rc;
+
+	memcpy(key, g->prefix, g->prefix_len);
+	for (uint32_t i = 0; i < g->n; i++) {
+		if (kv_group_suffix(g, i, &s, &len) != 0 ||
+		    kv_group_record(g, i, &seq, &op) != 0 ||
+		    g->prefix_len + len == 0 ||
+		    g->prefix_len + len > KEVO_KEY_MAX)
+			return 1;
+		memcpy(key + g->prefix_len, s, len);
+		op.key = key;
+		op.klen = g->prefix_len + len;
+		op.len = 0;
+		if ((rc = fn(arg, seq, &op)) != 0)
+			return rc;
+	}
+	return 0;
 }

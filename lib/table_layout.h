@@ -149,6 +149,21 @@ int kv_group_search(const struct kv_group *g, const uint8_t *key,
 int kv_group_has(const struct kv_group *g, uint32_t i, const uint8_t *key,
     size_t klen);
 
+/*
+ * Call fn for each record of a group, until it returns something other than 0;
+ * that is the result, or 1 if the group is malformed.  key has room for
+ * KEVO_KEY_MAX bytes.
+ */
+int kv_group_each(const struct kv_group *g, uint8_t *key,
+    int (*fn)(void *arg, uint64_t seq, const struct kv_op *op), void *arg);
+
+/* Its bytes. */
+static inline uint32_t
+kv_group_len(const struct kv_group *g)
+{
+	return get_le32(g->kends - KV_GROUP_HEAD + 8);
+}
+
 /* Compare the first key of a group with another: below, at or above 0, or
  * 2 if the group is malformed. */
 int kv_group_cmp_first(const struct kv_group *g, const uint8_t *key,
@@ -358,11 +373,6 @@ void kv_table_shape(const struct kv_table_tail *tail,
     struct kv_table_shape *shape);
 void kv_table_head_encode(uint8_t buf[KV_TABLE_HEAD], const uint8_t id[16],
     uint64_t number, uint8_t codec);
-
-/* An open table of which nothing is known yet but the mapped file; size (0:
- * any) must be the file's.  Returns as kv_table_open() does. */
-int kv_table_map(struct kv_env *env, const struct kv_dir *dir,
-    uint64_t number, uint64_t size, struct kv_table **out);
 
 /* ---- the hash index ---------------------------------------------------- */
 

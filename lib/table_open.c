@@ -119,8 +119,8 @@ map_file(struct kv_env *env, struct kv_table *t, int fd, uint64_t expected)
 	return rc;
 }
 
-int
-kv_table_map(struct kv_env *env, const struct kv_dir *dir, uint64_t number,
+static int
+map_table(struct kv_env *env, const struct kv_dir *dir, uint64_t number,
     uint64_t size, struct kv_table **out)
 {
 	char name[KV_TABLE_NAME_LEN];
@@ -154,10 +154,10 @@ int
 kv_table_open(struct kv_env *env, const struct kv_dir *dir, uint64_t number,
     uint64_t size, uint64_t hash, struct kv_table **out)
 {
-	struct kv_table *t;
+	struct kv_table *t = NULL;
 	int rc;
 
-	if ((rc = kv_table_map(env, dir, number, size, &t)) != 0)
+	if ((rc = map_table(env, dir, number, size, &t)) != 0)
 		return rc;
 	rc = read_tail(env, t, t->info.size, number, hash);
 	if (rc != 0)

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <sys/wait.h>
 
+#include "salvage.h"
 #include "table_model.h"
 
 static struct model model;
@@ -244,11 +245,12 @@ read_all(uint64_t number)
 		r.opens = 1;
 		read_by_key(&r, t);
 		read_in_order(&r, t);
-		rc = kv_table_verify(&env, t, give, &g, &r.lost);
+		rc = kv_table_verify(&env, t);
 		note(&r, rc, rc == 0);
 		kv_table_unref(t);
-	} else
-		kv_table_salvage(&env, &dir, number, id, give, &g, &r.lost);
+	}
+	if (salvage_file(&env, &dir, number, id, give, &g, &r.lost) != 0)
+		r.wrong++;
 	read_cold(&r, number);
 	kv_cache_free(cache);
 	r.given = g.n;
@@ -738,14 +740,13 @@ static int
 what_stands(void)
 {
 	struct kv_table *t;
-	uint64_t lost;
 	int rc = kv_table_open(&env, &dir, 1, 0, 0, &t);
 
 	if (rc == KEVO_NOTFOUND)
 		return 0;
 	if (rc != 0)
 		return -1;
-	rc = kv_table_verify(&env, t, NULL, NULL, &lost);
+	rc = kv_table_verify(&env, t);
 	if (t->info.count != model.n)
 		rc = -1;
 	kv_table_unref(t);
