@@ -149,6 +149,16 @@ kv_file_lock(int fd)
 	return byte_lock(fd, F_OFD_SETLK, F_WRLCK, 0, 0, NULL) == 0;
 }
 
+/* A write lease is granted only if there is no other open description. */
+int
+kv_file_in_use(int fd)
+{
+	if (fcntl(fd, F_SETLEASE, F_WRLCK) != 0)
+		return errno == EAGAIN;
+	fcntl(fd, F_SETLEASE, F_UNLCK);
+	return 0;
+}
+
 int
 kv_pin(int fd, uint64_t version)
 {

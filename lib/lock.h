@@ -76,6 +76,12 @@ uint64_t kv_pin_lowest(int fd, uint64_t end);
 uint64_t kv_pin_next(int fd, uint64_t from, uint64_t end);
 
 /*
+ * 1 if any process, this one by another descriptor included, has the file
+ * open or mapped; 0 if none has, or the system does not say.
+ */
+int kv_file_in_use(int fd);
+
+/*
  * Say that this handle syncs without SYNC, until it leaves; or make sure that
  * nobody does, until it leaves.  Neither waits; both return 1, or 0 if the
  * other kind is in the way.

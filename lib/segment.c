@@ -103,9 +103,8 @@ segment_nonce(const uint8_t *log)
 	return get_le64(log + 40);
 }
 
-/* Every operation lies within the payload and their number is right. */
-static int
-payload_sound(const uint8_t *p, uint32_t len)
+int
+kv_payload_sound(const uint8_t *p, uint32_t len)
 {
 	uint32_t count, off = KV_PAYLOAD_HEAD;
 	struct kv_op op;
@@ -137,7 +136,7 @@ kv_record_verify(const uint8_t *log, uint64_t len, uint64_t off,
 	if (get_le64(rec + total - KV_TRAILER_LEN) !=
 	    kv_chain(rec, total - KV_TRAILER_LEN, prev_chain))
 		return 0;
-	if (!payload_sound(rec + KV_FRAME_LEN, f.payload_len))
+	if (!kv_payload_sound(rec + KV_FRAME_LEN, f.payload_len))
 		return 0;
 	return total;
 }

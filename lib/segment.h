@@ -85,6 +85,9 @@ enum kv_walk_result kv_walk_next(struct kv_walk *w);
 /* 1 if len bytes are zeros. */
 int kv_all_zero(const uint8_t *p, uint64_t len);
 
+/* Every operation lies within the payload, and their number is right. */
+int kv_payload_sound(const uint8_t *p, uint32_t len);
+
 /*
  * Verify the record at off against the chain value before it and the
  * sequence number it must have.  Returns its length, or 0.

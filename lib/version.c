@@ -19,8 +19,8 @@
  * write.
  */
 #define MAGIC		"KEVOVER1"
-#define HEAD_LEN	128
-#define ENTRY_LEN	96
+#define HEAD_LEN	KV_VERSION_HEAD
+#define ENTRY_LEN	KV_VERSION_ENTRY
 #define FILE_MAX	((size_t)1 << 30)
 
 void
@@ -110,8 +110,8 @@ kv_version_encode(const uint8_t id[16], const struct kv_version *v,
 
 /* ---- decoding ---------------------------------------------------------- */
 
-static void
-decode_head(const uint8_t *p, struct kv_version *v)
+void
+kv_version_decode_head(const uint8_t p[KV_VERSION_HEAD], struct kv_version *v)
 {
 	v->number = get_le64(p + 32);
 	v->last_seq = get_le64(p + 40);
@@ -172,8 +172,8 @@ kv_version_ordered(const struct kv_vtable *a, const struct kv_vtable *b)
 	    b->info.first_len) < 0;
 }
 
-static void
-set_levels(struct kv_version *v)
+void
+kv_version_set_levels(struct kv_version *v)
 {
 	uint32_t i = 0;
 
@@ -185,11 +185,9 @@ set_levels(struct kv_version *v)
 	v->level_start[KV_LEVELS] = v->ntables;
 }
 
-/* Why the bytes are no version, or NULL with *out set; they belong to it
- * then. */
-static const char *
-decode(uint8_t *b, size_t len, const uint8_t id[16], uint64_t number,
-    struct kv_version **out)
+const char *
+kv_version_decode(uint8_t *b, size_t len, const uint8_t id[16],
+    uint64_t number, struct kv_version **out)
 {
 	const uint8_t *keys;
 	struct kv_version *v;
@@ -212,7 +210,7 @@ decode(uint8_t *b, size_t len, const uint8_t id[16], uint64_t number,
 		return "out of memory";
 	v->refs = 1;
 	v->ntables = n;
-	decode_head(b, v);
+	kv_version_decode_head(b, v);
 	keys = b + HEAD_LEN + (size_t)n * ENTRY_LEN;
 	left = len - HEAD_LEN - (size_t)n * ENTRY_LEN - 8;
 	if (v->first_segment == 0 || v->first_seq == 0 ||
@@ -225,7 +223,7 @@ decode(uint8_t *b, size_t len, const uint8_t id[16], uint64_t number,
 			goto bad;
 	if (left > 7)
 		goto bad;
-	set_levels(v);
+	kv_version_set_levels(v);
 	v->bytes = b;
 	v->len = len;
 	*out = v;
@@ -271,7 +269,7 @@ kv_version_read(struct kv_env *env, const struct kv_dir *dir,
 		    kv_path(dir, name));
 	if (rc != 0)
 		return rc;
-	why = decode((uint8_t *)b, len, id, number, out);
+	why = kv_version_decode((uint8_t *)b, len, id, number, out);
 	if (why == NULL)
 		return 0;
 	free(b);

@@ -99,7 +99,40 @@ int kv_version_install(struct kv_env *env, const struct kv_dir *dir,
 uint32_t kv_version_find(const struct kv_version *v, uint32_t level,
     const void *key, size_t klen);
 
-/* ---- for version_edit.c and sweep.c ------------------------------------ */
+/* ---- what a damaged one still says ------------------------------------- */
+
+/*
+ * Look whether one byte of the file is wrong, and put it right: 1, or 0 if it
+ * cannot be that, or the file is too large to try.
+ */
+int kv_version_correct(uint8_t *b, size_t len);
+
+/*
+ * Make a version of the bytes of a file that does not verify, with those of
+ * the n tables that it names: by number, length and hash, so there is no
+ * doubt about them.  The other fields are as the file has them, and may be
+ * anything.  Its keys are borrowed from the tables.
+ *
+ * NULL: the file says that there are others as well, or the levels that it
+ * has for them cannot be (or memory is out).
+ */
+struct kv_version *kv_version_guess(const uint8_t *b, size_t len,
+    uint64_t number, const struct kv_table_info *tables, size_t n);
+
+/* ---- for version_*.c and sweep.c --------------------------------------- */
+
+#define KV_VERSION_HEAD		128	/* bytes */
+#define KV_VERSION_ENTRY	96
+
+/* Why the bytes are no version, or NULL with *out set; they belong to it
+ * then. */
+const char *kv_version_decode(uint8_t *b, size_t len, const uint8_t id[16],
+    uint64_t number, struct kv_version **out);
+
+/* Fill the fields from a head; the levels' limits from the tables. */
+void kv_version_decode_head(const uint8_t b[KV_VERSION_HEAD],
+    struct kv_version *v);
+void kv_version_set_levels(struct kv_version *v);
 
 /* The number in a file name of version/; 0: it is no version's. */
 int kv_version_number(const char *name, uint64_t *number);
