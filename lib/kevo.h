@@ -465,6 +465,100 @@ struct kevo_compact {
 int kevo_compact(struct kevo *db, const struct kevo_compact *c,
     struct kevo_compact_progress *done);
 
+/* ---- checking and repairing -------------------------------------------- */
+
+/*
+ * A check reads a database that may be damaged, of which kevo_open() may say
+ * nothing but KEVO_ECORRUPT, and tells of everything that is not as it was
+ * written.  It needs no handle, takes no lock that anybody waits for, and
+ * writes nothing.  Others may go on writing and compacting beside it: what
+ * comes after its beginning it does not look at, and it never takes for
+ * damage what is only on its way.
+ */
+enum kevo_check_flags {
+	KEVO_CHECK_FAST = 1,	/* what other files hang on, not the records:
+				 * versions, ends of tables, headers and seals
+				 * of the log, and its newest segment */
+	KEVO_CHECK_REPAIR = 2	/* if there is damage, put it in order */
+};
+
+enum kevo_finding_kind {
+	KEVO_DAMAGE = 1,	/* bytes that are not those that were written,
+				 * or that are missing */
+	KEVO_WARNING = 2,	/* nothing is lost, but somebody should look */
+	KEVO_NOTE = 3		/* worth knowing */
+};
+
+/* What was found at one place.  Pointers are valid during the call. */
+struct kevo_finding {
+	enum kevo_finding_kind kind;
+	const char *file;	/* below the database's directory */
+	uint64_t off;		/* where in it it begins, */
+	uint64_t len;		/* and how far it reaches; 0: to the end, or
+				 * it is the whole file */
+	const char *what;	/* what is wrong, without a full stop */
+	const char *lost;	/* what is lost with it; "": nothing */
+	/* The same as numbers, where they are known; else 0 and NULL.  Older
+	 * records of what is lost may be seen again. */
+	uint64_t first_commit, last_commit;	/* commits, whole, */
+	uint64_t records;	/* records of a table, */
+	const void *from, *to;	/* with keys between these, which may be
+				 * there */
+	size_t from_len, to_len;
+};
+
+/* Zero-filled, or NULL where a pointer is taken, means: all defaults. */
+struct kevo_check {
+	unsigned flags;
+	int wait_set;		/* as in struct kevo_options: how long a */
+	int64_t wait_ms;	/* repair waits for others to close it */
+	/* Called for each finding, when all have been made and before a
+	 * repair begins.  A result other than 0 means: no more. */
+	int (*found)(void *arg, const struct kevo_finding *f);
+	/* Called now and then with the bytes that were read, of about total.
+	 * A result other than 0 ends the work, with KEVO_EBUSY; a database
+	 * that is being repaired is then as before. */
+	int (*progress)(void *arg, uint64_t bytes, uint64_t total);
+	void *arg;
+};
+
+struct kevo_check_result {
+	uint64_t damages;	/* findings of each kind */
+	uint64_t warnings;
+	uint64_t notes;
+	uint64_t files;		/* that were looked at */
+	uint64_t bytes;		/* of them that were read */
+	uint64_t records;	/* in tables and log, older ones of a key and
+				 * deletions included; 0 after a fast check */
+	uint64_t last_commit;	/* the newest one that was seen */
+	/* Of a repair: */
+	int repaired;		/* 1: it was damaged, and is in order now */
+	uint64_t kept;		/* records that were written anew */
+	uint64_t moved;		/* files that were moved aside, */
+	char aside[64];		/* into this directory of the database's */
+	char msg[736];		/* after an error: its sentence */
+};
+
+/*
+ * Check the database in directory path, and repair it if it is to be.  *out
+ * is set in any case.
+ *
+ * A repair begins only if there is damage.  It keeps every record that can be
+ * read; what takes the place of damaged files is written beside them and
+ * comes into force in one step, so that a repair that is killed has changed
+ * nothing that counts, or all of it.  Files that are damaged or replaced are
+ * moved into a directory damaged-TIME of the database and never removed.
+ * Nobody else may have the database open for writing meanwhile.
+ *
+ * Returns 0 if it is sound, KEVO_FALSE if there is damage (repaired, if
+ * out->repaired is set), KEVO_ENODB, KEVO_ENOTDB, KEVO_ECORRUPT (so little is
+ * left that nothing can be said, or that a repair needs something that is
+ * told in out->msg), KEVO_EIO, KEVO_EPERM, KEVO_ENOMEM or KEVO_EBUSY (the
+ * database is in use; progress asked for an end).
+ */
+int kevo_check(const char *path, const struct kevo_check *c,
+    struct kevo_check_result *out);
+
 /* ---- statistics -------------------------------------------------------- */
 
 #define KEVO_LEVELS	8
