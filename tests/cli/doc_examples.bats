@@ -94,6 +94,10 @@ page() {
 	is full kevo-config page/data.kv get sync
 }
 @test "examples: kevo-compact" { page kevo-compact.1; }
+@test "examples: kevo-check" {
+	page kevo-check.1
+	grep -q .\"sound\":true. page/report.json
+}
 @test "examples: kevo-stats" {
 	page kevo-stats.1
 	[ -s page/kevo-data.prom ] && [ -s page/kevo.svg ] &&
