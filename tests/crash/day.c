@@ -40,11 +40,11 @@ struct slot {
 };
 
 enum kind { LOAD, IMPORT, ONE, CONDITION, KEYS, RANGE, GROUPED, READ, ALL,
-	COMPACT, KINDS };
+	COMPACT, CHECK, KINDS };
 static const char *const kind_name[KINDS] = { "loads", "imports",
 	"single puts", "conditional puts", "deletions by key",
 	"deletions of ranges", "groups", "readers of a range",
-	"readers of all", "compactions" };
+	"readers of all", "compactions", "checks" };
 
 static struct shared {
 	struct slot slot[USERS][SLOTS];
@@ -629,6 +629,16 @@ check_snapshot(uint32_t marks[USERS])
 	}
 }
 
+/* Others are killed at work, and nothing of that is damage. */
+static void
+check_files(unsigned odds)
+{
+	tool_args("kevo-check", "-q", odds > 0 && rnd(3) == 0 ? "--fast" :
+	    "--progress=never", db, NULL);
+	if (!tool_go(CHECK, odds, 0, 1) && *tool_line(tool.out) != '\0')
+		fail("kevo-check: %s", tool_line(tool.out));
+}
+
 static void
 reader_main(void)
 {
@@ -646,6 +656,8 @@ reader_main(void)
 			look_at(&sight, tool.out, 0);
 		}
 		check_snapshot(marks);
+		if (rnd(8) == 0)
+			check_files(4);
 		nap_us(rnd(20000));
 	}
 }
@@ -816,6 +828,7 @@ check_model(void)
 	tool_go(ALL, 0, 0, 0);
 	look_at(&sight, tool.out, 0);
 	check_all("kevo-export");
+	check_files(0);
 	live_bytes(&records);
 	tool_args("kevo-scan", "-c", db, NULL);
 	tool_go(ALL, 0, 0, 0);
