@@ -10,8 +10,8 @@
 
 enum { WIDTH = 46, LINES_MAX = 40 };
 
-static double
-highest(const struct stat_chart *c)
+double
+stat_chart_highest(const struct stat_chart *c)
 {
 	double max = 0;
 
@@ -39,7 +39,7 @@ draw_bar(const struct stat_chart *c, const char *label, double value,
 static void
 draw(const struct stat_chart *c)
 {
-	double max = highest(c);
+	double max = stat_chart_highest(c);
 	size_t step = (c->n + LINES_MAX - 1) / LINES_MAX;
 
 	if (!c->series)

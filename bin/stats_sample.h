@@ -151,6 +151,9 @@ struct stat_chart {
 void stat_plot(const struct stat_sample *s, const char *path,
     const char *metric, const char *record, int svg);
 
+/* Its highest bar. */
+double stat_chart_highest(const struct stat_chart *c);
+
 void stat_draw_ascii(const struct stat_chart *c, size_t n);
 void stat_draw_svg(const struct stat_chart *c, size_t n, const char *path);
 

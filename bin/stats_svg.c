@@ -29,17 +29,6 @@ text(const char *s)
 }
 
 static double
-highest(const struct stat_chart *c)
-{
-	double max = 0;
-
-	for (size_t i = 0; i < c->n; i++)
-		if (c->bar[i].value > max)
-			max = c->bar[i].value;
-	return max;
-}
-
-static double
 y_of(double value, double max)
 {
 	return TOP + PLOT_H * (1 - (max > 0 ? value / max : 0));
@@ -133,7 +122,7 @@ draw_line(const struct stat_chart *c, double max)
 static void
 draw(const struct stat_chart *c, size_t i)
 {
-	double max = highest(c);
+	double max = stat_chart_highest(c);
 
 	stat_printf("<g transform=\"translate(0,%zu)\">\n", i * HEIGHT);
 	draw_axes(c, max);

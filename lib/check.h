@@ -186,7 +186,7 @@ struct kv_merge {
 	struct kv_table **table;
 	struct kv_table_iter *it;
 	size_t n;		/* tables */
-	size_t *heap, nheap;
+	uint32_t *heap, nheap;
 	int begun;
 };
 

@@ -46,23 +46,6 @@ each_name(struct kv_check *ck, const char *sub, name_fn *fn, void *arg)
 	return rc;
 }
 
-/* Sixteen digits and then an ending. */
-static int
-is_numbered(const char *name, const char *ending, uint64_t *number)
-{
-	uint64_t v = 0;
-
-	for (int i = 0; i < 16; i++) {
-		int d = hex_digit_value(name[i]);
-
-		if (d < 0)
-			return 0;
-		v = v << 4 | (uint64_t)d;
-	}
-	*number = v;
-	return v != 0 && strcmp(name + 16, ending) == 0;
-}
-
 struct numbered {
 	struct kv_list *list;
 	const char *ending;
@@ -74,7 +57,7 @@ list_name(struct kv_check *ck, const char *name, void *arg)
 	const struct numbered *n = arg;
 	uint64_t number;
 
-	if (!is_numbered(name, n->ending, &number))
+	if (!kv_name_number(name, n->ending, &number))
 		return 0;
 	return kv_list_add(ck, n->list, number);
 }
@@ -162,11 +145,11 @@ look_at_name(struct kv_check *ck, const char *name, void *arg)
 	const char *sub = arg;
 	uint64_t number;
 
-	if (strcmp(sub, "wal") == 0 && is_numbered(name, ".seg", &number))
+	if (strcmp(sub, "wal") == 0 && kv_name_number(name, ".seg", &number))
 		return 0;
-	if (strcmp(sub, "table") == 0 && is_numbered(name, ".sst", &number))
+	if (strcmp(sub, "table") == 0 && kv_name_number(name, ".sst", &number))
 		return 0;
-	if (strcmp(sub, "version") == 0 && (is_numbered(name, "", &number) ||
+	if (strcmp(sub, "version") == 0 && (kv_name_number(name, "", &number) ||
 	    begins_with(name, "tmp.")))
 		return 0;
 	return note(ck, sub, name, "no file of a database");

@@ -3,6 +3,7 @@
 
 #include "cache.h"
 #include "check.h"
+#include "heap.h"
 #include "key.h"
 #include "table.h"
 
@@ -49,35 +50,15 @@ kv_merge_add(struct kv_merge *m, const struct kv_dir *dir, uint64_t number)
 }
 
 static int
-before(const struct kv_merge *m, size_t a, size_t b)
+before(const void *ctx, uint32_t a, uint32_t b)
 {
+	const struct kv_merge *m = ctx;
 	const struct kv_table_iter *x = &m->it[a], *y = &m->it[b];
 	int c = kv_key_cmp(x->op.key, x->op.klen, y->op.key, y->op.klen);
 
 	if (c != 0)
 		return c < 0;
 	return x->seq != y->seq ? x->seq > y->seq : a < b;
-}
-
-static void
-sift_down(struct kv_merge *m, size_t i)
-{
-	size_t moved = m->heap[i];
-
-	for (;;) {
-		size_t child = 2 * i + 1;
-
-		if (child >= m->nheap)
-			break;
-		if (child + 1 < m->nheap && before(m, m->heap[child + 1],
-		    m->heap[child]))
-			child++;
-		if (!before(m, m->heap[child], moved))
-			break;
-		m->heap[i] = m->heap[child];
-		i = child;
-	}
-	m->heap[i] = moved;
 }
 
 /* A table that is damaged ends where it is. */
@@ -97,10 +78,9 @@ begin(struct kv_merge *m)
 		if ((rc = has_more(kv_table_first(&m->it[i]))) < 0)
 			return rc;
 		if (rc == 1)
-			m->heap[m->nheap++] = i;
+			m->heap[m->nheap++] = (uint32_t)i;
 	}
-	for (size_t i = m->nheap / 2; i-- > 0;)
-		sift_down(m, i);
+	kv_heap_build(m->heap, m->nheap, before, m);
 	return 0;
 }
 
@@ -120,7 +100,7 @@ kv_merge_next(struct kv_merge *m, const struct kv_table_iter **it,
 		if (rc == 0)
 			m->heap[0] = m->heap[--m->nheap];
 		if (m->nheap > 1)
-			sift_down(m, 0);
+			kv_heap_sift(m->heap, m->nheap, 0, before, m);
 	}
 	if (m->nheap == 0)
 		return 0;

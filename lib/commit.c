@@ -120,7 +120,6 @@ static int
 check_place(struct kevo *db)
 {
 	uint64_t tick;
-	uint32_t nlink;
 	int rc;
 
 	if (atomic_load_explicit(&db->ctl->retired, memory_order_acquire) ||
@@ -130,13 +129,8 @@ check_place(struct kevo *db)
 	if (tick == db->tick)
 		return 0;
 	db->tick = tick;
-	rc = kv_file_stat(&db->env, db->lock_fd, kv_path(&db->dir, "LOCK"),
-	    NULL, NULL, &nlink);
-	if (rc != 0)
+	if ((rc = kv_lock_check(db)) != 0)
 		return rc;
-	if (nlink == 0)
-		return kv_fail(&db->env, KEVO_EREPLACED, "%s/LOCK was replaced "
-		    "under this process; open the database anew", db->path);
 	return kv_control_linked(&db->env, db->ctl_fd) ? 0 : KV_RETRY;
 }
 

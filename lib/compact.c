@@ -24,12 +24,10 @@ usable(struct kevo *db, const struct kevo_compact *c)
 {
 	unsigned all = KEVO_COMPACT_FLUSH | KEVO_COMPACT_FULL |
 	    KEVO_COMPACT_DRY_RUN;
+	int rc = kv_usable(db);
 
-	if (!db->opened)
-		return KEVO_EINVAL;	/* kevo_open() said why */
-	if (kv_forked(db))
-		return kv_fail(&db->env, KEVO_EFORKED, "the handle belongs to "
-		    "the parent process");
+	if (rc != 0)
+		return rc;
 	if (db->slot == 0 || (db->flags & KEVO_RDONLY))
 		return kv_fail(&db->env, KEVO_EPERM, "%s: opened for reading "
 		    "only", db->path);

@@ -299,9 +299,6 @@ int kv_merge_once(struct kv_work *w, int *did);
 
 /* ---- debt.c, spawn.c --------------------------------------------------- */
 
-/* 1 if there is something to flush or to merge. */
-int kv_compact_due(struct kevo *db);
-
 /*
  * To be called by who made a commit that began a new segment, with no lock
  * held.  Sees to it that somebody brings the log into tables: starts

@@ -6,6 +6,7 @@
 
 #include "compact.h"
 #include "count.h"
+#include "heap.h"
 #include "key.h"
 #include "lock.h"
 #include "record.h"
@@ -109,7 +110,8 @@ install(struct kv_work *w, struct kv_version **v, const struct kv_job *job,
 		drop[i] = (*v)->table[job->input[i]].info.number;
 	rc = kv_install(w, v, &ch);
 	free(drop);
-	return rc;
+	/* Another job's table has come to lie in a gap between ours. */
+	return rc == KEVO_EINVAL ? KV_RETRY : rc;
 }
 
 /* The keys of what is added lie in the version that it is moved from. */
@@ -206,33 +208,13 @@ advance_source(struct merge *m, struct source *s)
 }
 
 static int
-before(const struct merge *m, uint32_t a, uint32_t b)
+before(const void *ctx, uint32_t a, uint32_t b)
 {
+	const struct merge *m = ctx;
 	const struct kv_op *x = &m->source[a].it.op, *y = &m->source[b].it.op;
 	int c = kv_key_cmp(x->key, x->klen, y->key, y->klen);
 
 	return c != 0 ? c < 0 : a < b;
-}
-
-static void
-sift_down(struct merge *m, uint32_t i)
-{
-	uint32_t moved = m->heap[i];
-
-	for (;;) {
-		uint32_t child = 2 * i + 1;
-
-		if (child >= m->nheap)
-			break;
-		if (child + 1 < m->nheap && before(m, m->heap[child + 1],
-		    m->heap[child]))
-			child++;
-		if (!before(m, m->heap[child], moved))
-			break;
-		m->heap[i] = m->heap[child];
-		i = child;
-	}
-	m->heap[i] = moved;
 }
 
 static void
@@ -271,8 +253,7 @@ open_sources(struct merge *m)
 		if (rc == 1)
 			m->heap[m->nheap++] = i;
 	}
-	for (uint32_t i = m->nheap / 2; i-- > 0;)
-		sift_down(m, i);
+	kv_heap_build(m->heap, m->nheap, before, m);
 	return 0;
 }
 
@@ -306,7 +287,7 @@ merge_all(struct merge *m, struct kv_out *o)
 		if (rc == 0)
 			m->heap[0] = m->heap[--m->nheap];
 		if (m->nheap > 1)
-			sift_down(m, 0);
+			kv_heap_sift(m->heap, m->nheap, 0, before, m);
 	}
 	return kv_out_finish(o);
 }
@@ -340,7 +321,7 @@ merge(struct kv_work *w, struct kv_version **v, const struct kv_job *job)
 	if (rc == 0) {
 		rc = install(w, v, job, o.add, o.n, o.dropped_to);
 		/* Refused: nothing was linked. */
-		installing = rc != KV_RETRY && rc != KEVO_EINVAL;
+		installing = rc != KV_RETRY;
 	}
 	kv_out_release(&o, !installing);
 	kv_version_unref(from);
@@ -381,10 +362,12 @@ static int
 run_claimed(struct kv_work *w, struct kv_version **v, const struct kv_job *job,
     int *did)
 {
+	uint64_t input;
 	int rc;
 
 	if ((rc = is_newest(w, v)) != 1 || (rc = has_room(w, *v, job)) != 1)
 		return rc;
+	input = (*v)->table[job->input[0]].info.number;
 	kv_work_mark(w, &w->merge);
 	rc = job->move ? move(w, v, job) : merge(w, v, job);
 	if (rc == 0) {
@@ -396,8 +379,8 @@ run_claimed(struct kv_work *w, struct kv_version **v, const struct kv_job *job,
 		else
 			kv_work_count(w, &w->merge, 0);
 	}
-	/* Another job's table has come to lie in a gap between ours. */
-	return rc == KV_RETRY || rc == KEVO_EINVAL ? 0 : rc;
+	/* Refused: this call does not come back to it. */
+	return rc == KV_RETRY ? note_taken(w, input) : rc;
 }
 
 int

@@ -17,15 +17,6 @@
 
 /* ---- one call's work --------------------------------------------------- */
 
-static int64_t
-mono_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
-
 void
 kv_work_init(struct kv_work *w, struct kevo *db, const struct kevo_compact *c)
 {
@@ -37,7 +28,7 @@ kv_work_init(struct kv_work *w, struct kevo *db, const struct kevo_compact *c)
 		w->until_ms = kv_mono_ms() + w->c.max_ms;
 	w->rate = w->c.rate != 0 ? w->c.rate :
 	    kv_setting(db->ctl, KV_SET_COMPACTION_RATE);
-	w->paid_ns = mono_ns();
+	w->paid_ns = (int64_t)kv_mono_ns();
 	w->told_ms = kv_mono_ms();
 }
 
@@ -51,16 +42,10 @@ int
 kv_work_check(struct kv_work *w)
 {
 	struct kevo *db = w->db;
-	uint32_t nlink;
-	int rc;
+	int rc = kv_lock_check(db);
 
-	rc = kv_file_stat(&db->env, db->lock_fd, kv_path(&db->dir, "LOCK"),
-	    NULL, NULL, &nlink);
 	if (rc != 0)
 		return rc;
-	if (nlink == 0)
-		return kv_fail(&db->env, KEVO_EREPLACED, "%s/LOCK was replaced "
-		    "under this process; open the database anew", db->path);
 	if (atomic_load_explicit(&db->ctl->retired, memory_order_acquire) ||
 	    atomic_load_explicit(&db->ctl->failed, memory_order_acquire) ||
 	    !kv_control_linked(&db->env, db->ctl_fd))
@@ -87,13 +72,13 @@ kv_work_tell(struct kv_work *w)
 static int
 keep_pace(struct kv_work *w, uint64_t bytes)
 {
-	int64_t now = mono_ns(), left;
+	int64_t now = (int64_t)kv_mono_ns(), left;
 	int rc;
 
 	if (w->paid_ns < now - NAP_NS)
 		w->paid_ns = now - NAP_NS;	/* nothing is saved up */
 	w->paid_ns += (int64_t)((double)bytes * 1e9 / (double)w->rate);
-	while ((left = w->paid_ns - mono_ns()) > 0) {
+	while ((left = w->paid_ns - (int64_t)kv_mono_ns()) > 0) {
 		struct timespec ts = { 0, left < NAP_NS ? left : NAP_NS };
 
 		nanosleep(&ts, NULL);

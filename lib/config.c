@@ -130,17 +130,6 @@ kevo_profile(const char *name)
 	return kv_profile(name);
 }
 
-static int
-usable(struct kevo *db)
-{
-	if (!db->opened)
-		return KEVO_EINVAL;	/* kevo_open() said why */
-	if (kv_forked(db))
-		return kv_fail(&db->env, KEVO_EFORKED, "the handle belongs to "
-		    "the parent process");
-	return 0;
-}
-
 static void
 describe(int i, const struct kv_conf *conf, struct kevo_setting *out)
 {
@@ -170,7 +159,7 @@ read_conf(struct kevo *db, struct kv_conf *conf)
 		kv_conf_init(conf);
 		return 0;
 	}
-	if ((rc = usable(db)) != 0)
+	if ((rc = kv_usable(db)) != 0)
 		return rc;
 	return kv_conf_read(&db->env, &db->dir, conf);
 }
@@ -229,7 +218,7 @@ kevo_config_set(struct kevo *db, const char *const *changes)
 	int rc;
 
 	kv_conf_init(&any);
-	if ((rc = usable(db)) != 0 ||
+	if ((rc = kv_usable(db)) != 0 ||
 	    (rc = kv_conf_apply(&db->env, changes, &any)) != 0 ||
 	    (rc = kv_warm_up(db)) != 0 || (rc = kv_writer_lock(db)) != 0)
 		return rc;

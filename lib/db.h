@@ -157,9 +157,8 @@ void kv_view_unref(struct kv_view *v);
 /*
  * Make the handle's view the one of now, and set *visible to the newest
  * commit that a reader may see in it: loaded in the order that makes them a
- * snapshot.  kv_view_now() attaches anew if the generation moved.
+ * snapshot.  Attaches anew if the generation moved.
  */
-int kv_view_load(struct kevo *db, uint64_t *visible);
 int kv_view_now(struct kevo *db, uint64_t *visible);
 
 /* The same for a writer, who reads at the end of the log. */
@@ -199,6 +198,14 @@ int kv_lookup_newest(struct kevo *db, const void *key, size_t klen,
 int kv_record_of(const void *key, size_t klen, uint64_t seq,
     const struct kv_op *op, struct kevo_record *rec);
 
+/* ---- open.c: is it fit for use? ----------------------------------------- */
+
+/* 0, KEVO_EINVAL (kevo_open() failed) or KEVO_EFORKED. */
+int kv_usable(struct kevo *db);
+
+/* 0, KEVO_EREPLACED if LOCK is another file by now, or an error. */
+int kv_lock_check(struct kevo *db);
+
 /* ---- view_tables.c ----------------------------------------------------- */
 
 /*
@@ -214,6 +221,13 @@ void kv_view_drop_tables(struct kv_view *v);
 int kv_view_table(struct kevo *db, struct kv_view *v, uint32_t i,
     struct kv_table **out);
 int kv_view_open_all(struct kevo *db, struct kv_view *v);
+
+/*
+ * Has another version taken the place of the view's?  Unlike kv_view_moved()
+ * this does not believe a control that nobody tells anything any more: one
+ * that was retired or lost its name, or is this handle's own.
+ */
+int kv_view_overtaken(struct kevo *db, const struct kv_view *v);
 
 /* A file that the view needs is gone: KV_RETRY if the view has fallen
  * behind, else KEVO_ECORRUPT. */

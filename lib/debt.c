@@ -49,14 +49,6 @@ look(struct kevo *db, struct debt *d)
 	return 0;
 }
 
-int
-kv_compact_due(struct kevo *db)
-{
-	struct debt d;
-
-	return look(db, &d) == 0 && d.due;
-}
-
 /* Do a part of it: flush; and merge once, if there is nobody who would. */
 static void
 help(struct kevo *db, int merge)

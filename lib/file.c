@@ -54,6 +54,22 @@ kv_name(char *buf, const char *before, uint64_t number, const char *after)
 }
 
 int
+kv_name_number(const char *name, const char *after, uint64_t *number)
+{
+	uint64_t v = 0;
+
+	for (int i = 0; i < 16; i++) {
+		int d = hex_digit_value(name[i]);
+
+		if (d < 0)
+			return 0;
+		v = v << 4 | (uint64_t)d;
+	}
+	*number = v;
+	return v != 0 && strcmp(name + 16, after) == 0;
+}
+
+int
 kv_openat(int dirfd, const char *name, int flags, mode_t mode)
 {
 	int fd, high;

@@ -38,6 +38,9 @@ const char *kv_path(const struct kv_dir *dir, const char *name);
 char *kv_name(char *buf, const char *before, uint64_t number,
     const char *after);
 
+/* 1 if name is such a number, not 0, and then `after`. */
+int kv_name_number(const char *name, const char *after, uint64_t *number);
+
 /*
  * openat() with O_CLOEXEC.  The descriptor is never 0, 1 or 2, so that a
  * program with closed standard streams cannot write into a data file.  It

@@ -6,6 +6,7 @@
 
 #include "compact.h"
 #include "count.h"
+#include "heap.h"
 #include "key.h"
 #include "lock.h"
 #include "record.h"
@@ -23,7 +24,6 @@
  */
 
 #define SEGMENTS_MAX	16		/* in one flush */
-#define ENTRIES_MAX	((size_t)8 << 20)	/* begin no segment beyond */
 #define RUN_MAX		((size_t)1 << 20)
 #define AHEAD		16		/* entries whose log is fetched early */
 
@@ -246,7 +246,9 @@ take_segment(struct flush *f, uint64_t counter, int *more)
 	f->to.chain_before = w.chain;
 	if (w.records > 0)
 		f->to.time_ns = w.time_ns;
-	*more = counter < f->last_segment && f->n < ENTRIES_MAX &&
+	/* What is sorted takes about as much memory as a segment, at most. */
+	*more = counter < f->last_segment && f->n * sizeof(struct entry) <
+	    kv_setting(f->w->db->ctl, KV_SET_MEMTABLE_BYTES) &&
 	    f->nsegment < SEGMENTS_MAX;
 	return 0;
 }
@@ -384,33 +386,13 @@ sort_runs(struct flush *f)
 /* ---- merging the runs -------------------------------------------------- */
 
 static int
-run_before(const struct flush *f, uint32_t a, uint32_t b)
+run_before(const void *ctx, uint32_t a, uint32_t b)
 {
+	const struct flush *f = ctx;
 	const struct run *x = &f->run[a], *y = &f->run[b];
 	int c = compare_keys(x->s, &x->e[x->at], y->s, &y->e[y->at]);
 
 	return c != 0 ? c < 0 : a > b;	/* the newer run first */
-}
-
-static void
-sift_down(struct flush *f, uint32_t i)
-{
-	uint32_t moved = f->heap[i];
-
-	for (;;) {
-		uint32_t child = 2 * i + 1;
-
-		if (child >= f->nheap)
-			break;
-		if (child + 1 < f->nheap && run_before(f, f->heap[child + 1],
-		    f->heap[child]))
-			child++;
-		if (!run_before(f, f->heap[child], moved))
-			break;
-		f->heap[i] = f->heap[child];
-		i = child;
-	}
-	f->heap[i] = moved;
 }
 
 static int
@@ -421,8 +403,7 @@ build_heap(struct flush *f)
 		return kv_fail(&f->w->db->env, KEVO_ENOMEM, "out of memory");
 	for (uint32_t i = 0; i < f->nrun; i++)
 		f->heap[f->nheap++] = i;
-	for (uint32_t i = f->nheap / 2; i-- > 0;)
-		sift_down(f, i);
+	kv_heap_build(f->heap, f->nheap, run_before, f);
 	return 0;
 }
 
@@ -445,7 +426,7 @@ advance(struct flush *f)
 	else if (r->at + AHEAD < r->n)
 		fetch_early(r->s, r->e[r->at + AHEAD].off);
 	if (f->nheap > 1)
-		sift_down(f, 0);
+		kv_heap_sift(f->heap, f->nheap, 0, run_before, f);
 }
 
 static int

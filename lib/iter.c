@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "db.h"
+#include "heap.h"
 #include "key.h"
 #include "source.h"
 
@@ -34,35 +35,15 @@ struct kevo_iter {
 /* ---- the heap ---------------------------------------------------------- */
 
 static int
-before(const struct kevo_iter *it, uint32_t a, uint32_t b)
+before(const void *ctx, uint32_t a, uint32_t b)
 {
+	const struct kevo_iter *it = ctx;
 	const struct kv_source *x = &it->source[a], *y = &it->source[b];
 	int c = kv_key_cmp(x->key, x->klen, y->key, y->klen);
 
 	if (c == 0)
 		return a < b;
 	return it->state == FORWARD ? c < 0 : c > 0;
-}
-
-static void
-sift_down(struct kevo_iter *it, uint32_t i)
-{
-	uint32_t moved = it->heap[i];
-
-	for (;;) {
-		uint32_t child = 2 * i + 1;
-
-		if (child >= it->nheap)
-			break;
-		if (child + 1 < it->nheap && before(it, it->heap[child + 1],
-		    it->heap[child]))
-			child++;
-		if (!before(it, it->heap[child], moved))
-			break;
-		it->heap[i] = it->heap[child];
-		i = child;
-	}
-	it->heap[i] = moved;
 }
 
 static int
@@ -85,7 +66,7 @@ advance_top(struct kevo_iter *it)
 	if (r == 0)
 		it->heap[0] = it->heap[--it->nheap];
 	if (it->nheap > 1)
-		sift_down(it, 0);
+		kv_heap_sift(it->heap, it->nheap, 0, before, it);
 	return 0;
 }
 
@@ -106,8 +87,7 @@ position(struct kevo_iter *it, enum iter_state dir, const void *key,
 		if (r > 0)
 			it->heap[it->nheap++] = i;
 	}
-	for (uint32_t i = it->nheap / 2; i-- > 0;)
-		sift_down(it, i);
+	kv_heap_build(it->heap, it->nheap, before, it);
 	return 0;
 }
 
@@ -211,15 +191,6 @@ settle(struct kevo_iter *it, struct kevo_record *rec)
 
 /* ---- public ------------------------------------------------------------ */
 
-static int
-forked(struct kevo_iter *it)
-{
-	if (!kv_forked(it->db))
-		return 0;
-	return kv_fail(&it->db->env, KEVO_EFORKED, "the handle belongs to the "
-	    "parent process");
-}
-
 /* The iterator was positioned, beginning at a clock: a seek. */
 static int
 end_seek(struct kevo_iter *it, uint64_t began, int rc)
@@ -234,7 +205,7 @@ start(struct kevo_iter *it, enum iter_state dir, const void *key, size_t klen,
     struct kevo_record *rec)
 {
 	uint64_t began = kv_read_begin(it->db);
-	int rc = forked(it);
+	int rc = kv_usable(it->db);
 
 	/* The key may be that of a record that a source is about to leave. */
 	if (rc == 0 && key != NULL)
@@ -275,7 +246,7 @@ static int
 start_below(struct kevo_iter *it, struct kevo_record *rec)
 {
 	uint64_t began = kv_read_begin(it->db);
-	int rc = forked(it);
+	int rc = kv_usable(it->db);
 
 	if (rc == 0)
 		rc = position(it, BACKWARD, it->to, it->to_len);
@@ -316,7 +287,7 @@ turn(struct kevo_iter *it, enum iter_state dir)
 static int
 move(struct kevo_iter *it, enum iter_state dir, struct kevo_record *rec)
 {
-	int rc = forked(it);
+	int rc = kv_usable(it->db);
 
 	if (rc == 0 && it->state == ENDED)
 		return KEVO_NOTFOUND;

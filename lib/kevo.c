@@ -67,20 +67,9 @@ kevo_free(void *p)
 }
 
 static int
-usable_cold(struct kevo *db)
-{
-	if (!db->opened)
-		return KEVO_EINVAL;	/* kevo_open() said why */
-	if (kv_forked(db))
-		return kv_fail(&db->env, KEVO_EFORKED, "the handle belongs to "
-		    "the parent process");
-	return 0;
-}
-
-static int
 usable(struct kevo *db)
 {
-	int rc = usable_cold(db);
+	int rc = kv_usable(db);
 
 	return rc != 0 ? rc : kv_warm_up(db);
 }
@@ -118,7 +107,7 @@ peek(struct kevo *db, const struct kevo_snapshot *snap, const void *key,
 	uint64_t seq;
 	int rc, tries = 0;
 
-	if ((rc = usable_cold(db)) != 0 ||
+	if ((rc = kv_usable(db)) != 0 ||
 	    (rc = kv_key_check(&db->env, key, klen)) != 0)
 		return rc;
 	if (snap != NULL)

@@ -194,12 +194,6 @@ kv_pin_next(int fd, uint64_t from, uint64_t end)
 	return low;
 }
 
-uint64_t
-kv_pin_lowest(int fd, uint64_t end)
-{
-	return kv_pin_next(fd, 0, end);
-}
-
 uint32_t
 kv_slot_any(int fd)
 {

@@ -68,11 +68,10 @@ int kv_file_lock(int fd);
  * kv_pin() returns 0 or an errno.  kv_pin_next() finds the lowest byte from
  * `from` on and below `end` that anybody holds through another description
  * than fd's, or `end` if there is none; UINT64_MAX: the system refuses to
- * say.  kv_pin_lowest() is the same from 0 on.
+ * say.
  */
 int kv_pin(int fd, uint64_t version);
 void kv_unpin(int fd, uint64_t version);
-uint64_t kv_pin_lowest(int fd, uint64_t end);
 uint64_t kv_pin_next(int fd, uint64_t from, uint64_t end);
 
 /*

@@ -31,6 +31,30 @@ kv_deadline(const struct kevo *db)
 	return kv_deadline_from(db, kv_mono_ns());
 }
 
+int
+kv_usable(struct kevo *db)
+{
+	if (!db->opened)
+		return KEVO_EINVAL;	/* kevo_open() said why */
+	if (kv_forked(db))
+		return kv_fail(&db->env, KEVO_EFORKED, "the handle belongs to "
+		    "the parent process");
+	return 0;
+}
+
+int
+kv_lock_check(struct kevo *db)
+{
+	uint32_t nlink;
+	int rc = kv_file_stat(&db->env, db->lock_fd, kv_path(&db->dir,
+	    "LOCK"), NULL, NULL, &nlink);
+
+	if (rc != 0 || nlink > 0)
+		return rc;
+	return kv_fail(&db->env, KEVO_EREPLACED, "%s/LOCK was replaced "
+	    "under this process; open the database anew", db->path);
+}
+
 /* ---- creating ---------------------------------------------------------- */
 
 /* Names that an unfinished creation may have left. */

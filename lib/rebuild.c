@@ -48,22 +48,6 @@ struct build {
 	struct kv_view *view;	/* private: the segments */
 };
 
-static int
-is_segment_name(const char *s, uint64_t *counter)
-{
-	uint64_t v = 0;
-
-	for (int i = 0; i < 16; i++) {
-		int d = hex_digit_value(s[i]);
-
-		if (d < 0)
-			return 0;
-		v = v << 4 | (uint64_t)d;
-	}
-	*counter = v;
-	return strcmp(s + 16, ".seg") == 0;
-}
-
 /*
  * The highest counter, and that none is missing below it.  KV_RETRY, with a
  * message, where one is: it is damage unless a newer version does without it.
@@ -90,7 +74,8 @@ list_segments(struct build *b)
 	b->first = first;
 	b->last = 0;
 	while ((e = readdir(d)) != NULL)
-		if (is_segment_name(e->d_name, &counter) && counter >= first) {
+		if (kv_name_number(e->d_name, ".seg",
+		    &counter) && counter >= first) {
 			count++;
 			if (counter > b->last)
 				b->last = counter;

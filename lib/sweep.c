@@ -244,30 +244,13 @@ remove_unlocked(struct sweep *s, const char *name)
 
 /* ---- one directory after the other ------------------------------------- */
 
-/* Sixteen hexadecimal digits and then suffix. */
-static int
-is_numbered(const char *s, const char *suffix, uint64_t *number)
-{
-	uint64_t v = 0;
-
-	for (int i = 0; i < 16; i++) {
-		int d = hex_digit_value(s[i]);
-
-		if (d < 0)
-			return 0;
-		v = v << 4 | (uint64_t)d;
-	}
-	*number = v;
-	return strcmp(s + 16, suffix) == 0;
-}
-
 static int
 look_at_table(struct sweep *s, const char *name)
 {
 	char path[KV_TABLE_NAME_LEN];
 	uint64_t number;
 
-	if (!is_numbered(name, ".sst", &number) || is_needed_table(s, number))
+	if (!kv_name_number(name, ".sst", &number) || is_needed_table(s, number))
 		return 0;
 	kv_table_name(path, number);
 	return remove_unlocked(s, path);
@@ -282,7 +265,7 @@ look_at_version(struct sweep *s, const char *name)
 	snprintf(path, sizeof(path), "version/%.255s", name);
 	if (strncmp(name, "tmp.", 4) == 0)
 		return remove_unlocked(s, path);
-	if (!kv_version_number(name, &number) || is_needed_version(s, number))
+	if (!kv_name_number(name, "", &number) || is_needed_version(s, number))
 		return 0;
 	return remove_file(s, path);
 }
@@ -294,7 +277,7 @@ look_at_index(struct sweep *s, const char *name)
 	uint64_t generation, counter;
 
 	if (strlen(name) != 37 || name[16] != '.' ||
-	    !is_numbered(name + 17, ".idx", &counter) ||
+	    !kv_name_number(name + 17, ".idx", &counter) ||
 	    counter >= s->first_segment)
 		return 0;
 	generation = s->w->db->ctl->generation;

@@ -102,10 +102,6 @@ int kv_table_info(struct kv_env *env, struct kv_table *t,
 uint64_t kv_table_key_hash(const uint8_t id[16], const void *key,
     size_t klen);
 
-/* Fetch what kv_table_get() will look at first: for who asks several tables,
- * so that they are waited for together.  Changes and verifies nothing. */
-void kv_table_prefetch(const struct kv_table *t, uint64_t key_hash);
-
 /*
  * Find a key.  Returns 1 with *seq and *op set, 0 if it is absent, or an
  * error.  op->key is not set; op->val points into the map or into a block

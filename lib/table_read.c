@@ -166,14 +166,6 @@ get_at_slot(struct kv_env *env, struct kv_table *t, struct kv_cache *cache,
 	return get_at(env, t, &g, at, key, klen, seq, op);
 }
 
-void
-kv_table_prefetch(const struct kv_table *t, uint64_t key_hash)
-{
-	if (t->nlines > 0)
-		__builtin_prefetch(t->lines + (size_t)kv_line_of(key_hash,
-		    t->nlines) * KV_LINE);
-}
-
 int
 kv_table_get(struct kv_env *env, struct kv_table *t, struct kv_cache *cache,
     const void *key, size_t klen, uint64_t key_hash, uint64_t *seq,

@@ -25,21 +25,12 @@ struct kevo_txn {
 #define ARENA_ROOM	((uint64_t)16 << 10)
 
 static int
-usable(struct kevo *db)
-{
-	if (kv_forked(db))
-		return kv_fail(&db->env, KEVO_EFORKED, "the handle belongs to "
-		    "the parent process");
-	return 0;
-}
-
-static int
 begin(struct kevo *db, struct kevo_txn **out)
 {
 	struct kevo_txn *t;
 	int rc;
 
-	if ((rc = usable(db)) != 0 || (rc = kv_warm_up(db)) != 0)
+	if ((rc = kv_usable(db)) != 0 || (rc = kv_warm_up(db)) != 0)
 		return rc;
 	if ((t = calloc(1, sizeof(*t))) == NULL)
 		return kv_fail(&db->env, KEVO_ENOMEM, "out of memory");
@@ -176,7 +167,7 @@ get(struct kevo_txn *t, const void *key, size_t klen, struct kevo_record *rec)
 {
 	int rc;
 
-	if ((rc = usable(t->db)) != 0 ||
+	if ((rc = kv_usable(t->db)) != 0 ||
 	    (rc = kv_key_check(&t->db->env, key, klen)) != 0)
 		return rc;
 	if ((rc = own_get(t, key, klen, rec)) != KEVO_FALSE)
@@ -249,7 +240,7 @@ kevo_txn_iter(struct kevo_txn *t, const struct kevo_range *range,
 {
 	int rc;
 
-	if ((rc = usable(t->db)) == 0 && (rc = index_own(t)) == 0)
+	if ((rc = kv_usable(t->db)) == 0 && (rc = index_own(t)) == 0)
 		rc = iterate(t, range, out);
 	return kv_result(t->db, rc);
 }
@@ -310,7 +301,7 @@ kevo_txn_commit(struct kevo_txn *t, enum kevo_sync sync, uint64_t *version)
 	struct kevo *db = t->db;
 	int rc;
 
-	if ((rc = usable(db)) != 0)
+	if ((rc = kv_usable(db)) != 0)
 		txn_free(t);
 	else if (t->batch.count != 0)
 		rc = commit(t, sync, version);
@@ -328,7 +319,7 @@ kevo_txn_abort(struct kevo_txn *t)
 	struct kevo *db = t->db;
 	int rc;
 
-	if ((rc = usable(db)) != 0)
+	if ((rc = kv_usable(db)) != 0)
 		txn_free(t);
 	else
 		rc = leave(t, KV_STAT_TXN_ROLLED_BACK);

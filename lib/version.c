@@ -289,18 +289,6 @@ kv_version_unref(struct kv_version *v)
 /* ---- looking around ---------------------------------------------------- */
 
 int
-kv_version_number(const char *name, uint64_t *number)
-{
-	uint64_t v = 0;
-	int i, d;
-
-	for (i = 0; i < 16 && (d = hex_digit_value(name[i])) >= 0; i++)
-		v = v << 4 | (uint64_t)d;
-	*number = v;
-	return i == 16 && name[i] == '\0' && v != 0;
-}
-
-int
 kv_version_newest(struct kv_env *env, const struct kv_dir *dir,
     uint64_t *number)
 {
@@ -321,7 +309,7 @@ kv_version_newest(struct kv_env *env, const struct kv_dir *dir,
 	}
 	errno = 0;
 	while ((e = readdir(d)) != NULL)
-		if (kv_version_number(e->d_name, &n) && n > *number)
+		if (kv_name_number(e->d_name, "", &n) && n > *number)
 			*number = n;
 	rc = errno != 0 ? kv_fail_errno(env, kv_path(dir, "version"),
 	    "read") : 0;

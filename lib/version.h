@@ -134,9 +134,6 @@ void kv_version_decode_head(const uint8_t b[KV_VERSION_HEAD],
     struct kv_version *v);
 void kv_version_set_levels(struct kv_version *v);
 
-/* The number in a file name of version/; 0: it is no version's. */
-int kv_version_number(const char *name, uint64_t *number);
-
 /* Does table a stand before b, without overlap where there must be none? */
 int kv_version_ordered(const struct kv_vtable *a, const struct kv_vtable *b);
 

@@ -12,6 +12,7 @@
 
 #include "coding.h"
 #include "control.h"
+#include "file.h"
 #include "memindex.h"
 #include "segment.h"
 #include "tap.h"
@@ -858,7 +859,7 @@ version_names(char newest[64], char before[64])
 
 	for (size_t i = 0; i < nfiles; i++)
 		if (strncmp(files[i].name, "version/", 8) == 0 &&
-		    kv_version_number(files[i].name + 8, &n) && n > high)
+		    kv_name_number(files[i].name + 8, "", &n) && n > high)
 			high = n;
 	kv_version_name(newest, high);
 	kv_version_name(before, high - 1);
