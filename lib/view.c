@@ -93,8 +93,8 @@ replace_view(struct kevo *db, uint64_t first, uint64_t number, uint64_t last)
 	return 0;
 }
 
-int
-kv_view_load(struct kevo *db, uint64_t *visible)
+static int
+load(struct kevo *db, uint64_t *visible)
 {
 	struct kv_control *c = db->ctl;
 	uint64_t first, number, last, seq;
@@ -112,9 +112,11 @@ kv_view_load(struct kevo *db, uint64_t *visible)
 		    db->view->last == last && db->view->generation ==
 		    c->generation)
 			return 0;
-		/* KV_RETRY: its file is gone; then there is a newer one. */
+		/* KV_RETRY: its file is gone; then there is a newer one, but
+		 * perhaps this control does not hear of it. */
 		rc = replace_view(db, first, number, last);
-		if (rc != KV_RETRY)
+		if (rc != KV_RETRY || number == atomic_load_explicit(
+		    &c->version, memory_order_acquire))
 			return rc;
 	}
 }
@@ -122,7 +124,13 @@ kv_view_load(struct kevo *db, uint64_t *visible)
 int
 kv_view_extend(struct kevo *db)
 {
-	return is_current(db->view, db->ctl) ? 0 : kv_view_load(db, NULL);
+	int rc;
+
+	if (is_current(db->view, db->ctl))
+		return 0;
+	rc = load(db, NULL);
+	return rc != KV_RETRY ? rc : kv_fail(&db->env, KEVO_EREPLACED,
+	    "%s/shm was replaced while it was in use; try again", db->path);
 }
 
 int
@@ -177,7 +185,13 @@ kv_view_now(struct kevo *db, uint64_t *visible)
 	if (db->txn == NULL && !still_ours(db) &&
 	    (rc = kv_attach(db, kv_deadline(db))) != 0)
 		return rc;
-	return kv_view_load(db, visible);
+	while ((rc = load(db, visible)) == KV_RETRY) {
+		if (db->txn != NULL)
+			return kv_index_missing(db);
+		if ((rc = kv_attach(db, kv_deadline(db))) != 0)
+			return rc;
+	}
+	return rc;
 }
 
 /* Pin the version, or open all of its tables.  What is mapped stays. */
@@ -191,9 +205,7 @@ hold(struct kevo *db, struct kv_view *v)
 		return kv_view_open_all(db, v);
 	/* The pin is there before we look again, for everybody. */
 	atomic_thread_fence(memory_order_seq_cst);
-	if (v->number == atomic_load_explicit(&db->ctl->version,
-	    memory_order_acquire) && !atomic_load_explicit(&db->ctl->retired,
-	    memory_order_acquire))
+	if (!kv_view_overtaken(db, v))
 		return 0;
 	/* Who removes files may have looked before there was a pin. */
 	kv_pin_drop(db, v->number);

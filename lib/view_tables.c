@@ -173,15 +173,26 @@ kv_view_drop_tables(struct kv_view *v)
 }
 
 int
+kv_view_overtaken(struct kevo *db, const struct kv_view *v)
+{
+	const struct kv_control *c = db->ctl;
+	uint64_t newest;
+
+	if (v->number != atomic_load_explicit(&c->version,
+	    memory_order_acquire) || atomic_load_explicit(&c->retired,
+	    memory_order_acquire))
+		return 1;
+	if (!db->private_index)
+		return !kv_control_linked(&db->env, db->ctl_fd);
+	return kv_version_newest(&db->env, &db->dir, &newest) == 0 &&
+	    newest != v->number;
+}
+
+int
 kv_view_lost(struct kevo *db, const struct kv_view *v, const char *what,
     uint64_t number)
 {
-	if (!v->pinned && v->number != atomic_load_explicit(&db->ctl->version,
-	    memory_order_acquire))
-		return KV_RETRY;
-	/* A newer generation tells of newer versions. */
-	if (!v->pinned && *what == 't' && atomic_load_explicit(
-	    &db->ctl->retired, memory_order_acquire))
+	if (!v->pinned && kv_view_overtaken(db, v))
 		return KV_RETRY;
 	return kv_fail(&db->env, KEVO_ECORRUPT, "%s/%s/%016llx%s: missing, and"
 	    " version %llx needs it", db->path, what,
