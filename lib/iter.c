@@ -373,13 +373,23 @@ add_sources(struct kevo_iter *it, uint64_t seq, const struct kv_index *own)
 	return 0;
 }
 
+static size_t
+count_sources(const struct kv_view *v)
+{
+	const uint32_t *start = v->version->level_start;
+	size_t n = (size_t)(v->last - v->first + 1) + start[1];
+
+	for (uint32_t level = 1; level < KV_LEVELS; level++)
+		n += start[level] < start[level + 1];
+	return n;
+}
+
 int
 kv_iter_new(struct kevo *db, struct kv_view *v, uint64_t seq,
     const struct kv_index *own, const struct kevo_range *range,
     struct kevo_iter **out)
 {
-	size_t n = (size_t)(v->last - v->first + 1) + (own != NULL) +
-	    v->version->level_start[1] + KV_LEVELS;
+	size_t n = count_sources(v) + (own != NULL);
 	struct kevo_iter *it;
 	int rc;
 

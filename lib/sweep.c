@@ -250,7 +250,8 @@ look_at_table(struct sweep *s, const char *name)
 	char path[KV_TABLE_NAME_LEN];
 	uint64_t number;
 
-	if (!kv_name_number(name, ".sst", &number) || is_needed_table(s, number))
+	if (!kv_name_number(name, ".sst", &number) ||
+	    is_needed_table(s, number))
 		return 0;
 	kv_table_name(path, number);
 	return remove_unlocked(s, path);

@@ -194,11 +194,14 @@ kv_view_now(struct kevo *db, uint64_t *visible)
 	return rc;
 }
 
-/* Pin the version, or open all of its tables.  What is mapped stays. */
+/*
+ * Pin the version, or open all of its tables.  What is open stays, whoever
+ * removes its name: a handle that has read from every table needs no pin.
+ */
 static int
 hold(struct kevo *db, struct kv_view *v)
 {
-	if (v->keepers > 0 || v->version->ntables == 0)
+	if (v->keepers > 0 || v->nopen == v->version->ntables)
 		return 0;
 	v->pinned = kv_pin_take(db, v->number);
 	if (!v->pinned)
