@@ -70,6 +70,7 @@ struct kevo_batch;		/* writes that will be one commit */
 struct kevo_txn;		/* reads and writes under the write lock */
 struct kevo_snapshot;		/* the database as of one commit */
 struct kevo_iter;		/* a position in an ordered range */
+struct kevo_feed;		/* a place in the log */
 
 /* ---- opening ----------------------------------------------------------- */
 
@@ -347,6 +348,92 @@ int kevo_txn_abort(struct kevo_txn *t);
 /* Bring every commit so far to disk.  Returns 0, KEVO_EIO or
  * KEVO_EUNKNOWN. */
 int kevo_sync(struct kevo *db);
+
+/* ---- the log as a feed ------------------------------------------------- */
+
+/*
+ * A feed tells of every commit in the order in which they were made, whole,
+ * and each once.  It reads the log, which is kept until it is in sorted
+ * tables, and beyond that as far as the setting wal_keep says.  A feed that
+ * keeps up needs no more; one that begins at an earlier place, or falls
+ * behind, may find that it is gone, and says so: KEVO_EHISTORY, whose message
+ * names the oldest version that one can begin after.
+ *
+ * A commit comes as soon as readers see it.  With KEVO_SYNC_NONE or _BATCH
+ * that may be before it is on disk, and a crash of the machine may undo it.
+ * A feed that has told of such a commit, and one that begins at a position
+ * behind it, end with KEVO_EHISTORY rather than to go on with what took its
+ * place.
+ */
+enum kevo_feed_flags {
+	KEVO_FEED_NOW = 1,	/* begin behind the newest commit */
+	KEVO_FEED_DURABLE = 2	/* tell of a commit when it is on disk */
+};
+
+/* Zero-filled: from the first commit on. */
+struct kevo_feed_start {
+	unsigned flags;
+	uint64_t after;		/* begin behind this commit */
+	const char *position;	/* or, not NULL, at the position that
+				 * kevo_feed_position() gave */
+};
+
+/*
+ * Returns 0 with *out set, KEVO_EHISTORY, KEVO_EINVAL (there is no such
+ * commit yet; the position is malformed; the handle is joined to a
+ * transaction), KEVO_ECORRUPT, KEVO_EIO, KEVO_EPERM or KEVO_ENOMEM.  The
+ * handle must outlive the feed.
+ */
+int kevo_feed_open(struct kevo *db, const struct kevo_feed_start *start,
+    struct kevo_feed **out);
+void kevo_feed_close(struct kevo_feed *f);
+
+struct kevo_feed_commit {
+	uint64_t version;
+	uint64_t time_ns;	/* of the commit, since 1970; only grows */
+	uint32_t changes;	/* 0: a mark, such as of a promotion */
+};
+
+enum kevo_change_kind {
+	KEVO_PUT = 1,
+	KEVO_DELETE = 2
+};
+
+struct kevo_change {
+	enum kevo_change_kind kind;
+	struct kevo_record rec;	/* of a deletion: without value */
+};
+
+/*
+ * Go on to the next commit; then call kevo_feed_change() for each of its
+ * changes, in their order: 0, or KEVO_NOTFOUND after the last.  Pointers are
+ * valid until the next call of kevo_feed_next().
+ *
+ * next returns 0, KEVO_NOTFOUND (there is no newer one now), KEVO_EHISTORY,
+ * KEVO_EREPLACED (another database took this one's place), KEVO_ECORRUPT,
+ * KEVO_EIO, KEVO_ENOMEM, or what attaching a handle may.
+ */
+int kevo_feed_next(struct kevo_feed *f, struct kevo_feed_commit *c);
+int kevo_feed_change(struct kevo_feed *f, struct kevo_change *c);
+
+/*
+ * Sleep until there may be something new, at most max_ms (negative: without
+ * end).  Who sleeps costs nobody anything, and is woken by a commit before
+ * that is acknowledged.  Also to be called now and then by who does something
+ * else for long, with 0: it keeps what the feed needs next.
+ *
+ * Returns 0 (look), KEVO_NOTFOUND (the time is over, or a signal came), or
+ * what kevo_feed_next() may.
+ */
+int kevo_feed_wait(struct kevo_feed *f, int64_t max_ms);
+
+/* The commit last told, or begun behind; and the place behind it, as text
+ * that says which history it belongs to. */
+uint64_t kevo_feed_version(const struct kevo_feed *f);
+
+#define KEVO_POSITION_LEN	72
+void kevo_feed_position(const struct kevo_feed *f,
+    char buf[KEVO_POSITION_LEN]);
 
 /* ---- settings ---------------------------------------------------------- */
 
