@@ -58,9 +58,12 @@ tool_src := $(sort $(wildcard bin/kevo-*.c bin/kevo.c))
 tools := $(tool_src:bin/%.c=%)
 shell_src := $(sort $(wildcard bin/shell_*.c))
 bench_src := $(sort $(wildcard bin/bench_*.c))
-cli_src := $(filter-out $(tool_src) $(shell_src) $(bench_src),\
-	$(sort $(wildcard bin/*.c)))
-lib_src := $(sort $(wildcard lib/*.c lib/*/*.c))
+walship_src := $(sort $(wildcard bin/walship_*.c))
+backup_src := $(sort $(wildcard bin/backup_*.c))
+cli_src := $(filter-out $(tool_src) $(shell_src) $(bench_src) \
+	$(walship_src) $(backup_src),$(sort $(wildcard bin/*.c)))
+lib_src := $(sort $(wildcard lib/*.c))
+ship_src := $(sort $(wildcard lib/ship/*.c))
 unit_src := $(sort $(wildcard tests/unit/*_test.c))
 unit_help_src := $(filter-out $(unit_src),$(sort $(wildcard tests/unit/*.c)))
 prog_src := $(sort $(wildcard tests/cli/*.c tests/crash/*.c))
@@ -134,10 +137,21 @@ $(B)/toolchain.mk: Makefile
 	else \
 		edit=; libs=; \
 	fi; \
+	pax=$$($(PKG_CONFIG) --cflags libarchive 2>/dev/null); \
+	paxlibs=$$($(PKG_CONFIG) --libs libarchive 2>/dev/null || \
+	    echo -larchive); \
+	if printf '#include <archive.h>\nint main(void){return !archive_read_new();}\n' | \
+	    $(CC) $(CPPFLAGS) $$pax -x c - -o $(B)/try $(LDFLAGS) $$paxlibs \
+	    2>/dev/null; then \
+		pax="-DKEVO_ARCHIVE $$pax"; \
+	else \
+		pax=; paxlibs=; \
+	fi; \
 	rm -f $(B)/try $(B)/try.out $(B)/try.map; \
 	printf '%s\n' "SYS_HEADERS = $$headers" "SYS_CFLAGS = $$flags" \
 	    "CODEC_LIBS = $$codecs" "TOOL_CC = $$cc" \
-	    "EDIT_CFLAGS = $$edit" "EDIT_LIBS = $$libs" >$@
+	    "EDIT_CFLAGS = $$edit" "EDIT_LIBS = $$libs" \
+	    "PAX_CFLAGS = $$pax" "PAX_LIBS = $$paxlibs" >$@
 
 # ---- flags ----------------------------------------------------------------
 
@@ -167,16 +181,20 @@ tool_flags = $(c_std) $(warnings) $(tool_code) $(user_flags)
 cc_lib = $(CC) $(lib_flags)
 cc_dyn = $(CC) $(dyn_flags)
 cc_shell = $(CC) $(dyn_flags) $(EDIT_CFLAGS)
+cc_ship = $(cc_lib) $(PAX_CFLAGS)
+cc_shiptool = $(CC) $(dyn_flags) -Ilib $(PAX_CFLAGS)
 cc_test = $(CC) $(test_flags)
 cc_tool = $(TOOL_CC) -I$(B)/include $(if $(SAN),$(SYS_CFLAGS),-I$(B)/sys) \
 	$(tool_flags)
 ld_lib = $(CC) $(san_flags) $(CFLAGS) $(LDFLAGS) $(CODEC_LIBS) $(LIBS)
 ld_shell = $(ld_lib) $(EDIT_LIBS)
+ld_ship = $(ld_lib) $(PAX_LIBS)
 ld_tool = $(TOOL_CC) $(TOOL_LDFLAGS) $(san_flags) $(CFLAGS) $(LDFLAGS) \
 	$(CODEC_LIBS) $(LIBS)
 
 # Objects depend on the command line that made them, kept in a file.
-recorded = cc_lib cc_dyn cc_shell cc_test cc_tool ld_lib ld_shell ld_tool
+recorded = cc_lib cc_dyn cc_shell cc_ship cc_shiptool cc_test cc_tool \
+	ld_lib ld_shell ld_ship ld_tool
 define record
 ifneq ($$(strip $$(file <$(B)/$1.cmd)),$$(strip $$($1)))
 $(B)/$1.cmd: FORCE
@@ -251,11 +269,14 @@ $(B)/sys/stamp: $(SYS_HEADERS) | $(B)/toolchain.mk
 tool_lib_obj := $(lib_src:%.c=$(B)/tool/%.o)
 tool_cli_obj := $(cli_src:%.c=$(B)/tool/%.o)
 tool_bench_obj := $(bench_src:%.c=$(B)/tool/%.o)
-static_src := $(filter-out bin/kevo-shell.c,$(tool_src))
+shiptool_src := $(filter bin/kevo-walship.c bin/kevo-backup.c \
+	bin/kevo-restore.c,$(tool_src))
+static_src := $(filter-out bin/kevo-shell.c $(shiptool_src),$(tool_src))
 tool_obj := $(static_src:%.c=$(B)/tool/%.o)
 static_bin := $(static_src:bin/%.c=$(B)/bin/%)
 shell_bin := $(if $(shell_src),$(B)/bin/kevo-shell)
-tool_bin := $(static_bin) $(shell_bin)
+shiptool_bin := $(shiptool_src:bin/%.c=$(B)/bin/%)
+tool_bin := $(static_bin) $(shell_bin) $(shiptool_bin)
 
 $(tool_lib_obj) $(tool_cli_obj) $(tool_bench_obj) $(tool_obj): \
     $(B)/tool/%.o: %.c \
@@ -336,6 +357,54 @@ $(shell_bin): $(shell_obj) $(B)/dyn/cli.a $(B)/internal.a $(B)/ld_shell.cmd
 	$(Q)$(CC) -pie $(san_flags) $(CFLAGS) $(LDFLAGS) -o $@ $(shell_obj) \
 	    $(B)/dyn/cli.a $(B)/internal.a $(EDIT_LIBS) $(CODEC_LIBS) $(LIBS)
 
+# ---- shipping -------------------------------------------------------------
+#
+# lib/ship is a storey above the engine, and no part of libkevo-core.  The
+# tools that link it may need libarchive, which is shared: they take their
+# time to start, too.
+
+ship_obj := $(ship_src:%.c=$(B)/%.o)
+shiptool_obj := $(patsubst %.c,$(B)/shiptool/%.o,$(shiptool_src) \
+	$(walship_src) $(backup_src))
+
+$(ship_obj): $(B)/%.o: %.c $(B)/export.h $(B)/cc_ship.cmd
+	$(call say,CC     )
+	@mkdir -p $(@D)
+	$(Q)$(cc_ship) $(depend) -c -o $@ $<
+
+$(B)/libkevo-ship.a: $(ship_obj)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(shiptool_obj): $(B)/shiptool/%.o: %.c $(B)/cc_shiptool.cmd \
+    | $(B)/include/kevo.h
+	$(call say,CC     )
+	@mkdir -p $(@D)
+	$(Q)$(cc_shiptool) $(depend) -c -o $@ $<
+
+$(B)/shiptool/walship.a: $(walship_src:%.c=$(B)/shiptool/%.o)
+	@mkdir -p $(@D)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(B)/shiptool/backup.a: $(backup_src:%.c=$(B)/shiptool/%.o)
+	@mkdir -p $(@D)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(shiptool_bin): $(B)/bin/%: $(B)/shiptool/bin/%.o $(B)/shiptool/walship.a \
+    $(B)/shiptool/backup.a $(B)/dyn/cli.a $(B)/libkevo-ship.a \
+    $(B)/internal.a $(B)/ld_ship.cmd
+	$(call say,LINK   )
+	@mkdir -p $(@D)
+	$(Q)$(CC) -pie $(san_flags) $(CFLAGS) $(LDFLAGS) -o $@ $< \
+	    $(B)/shiptool/walship.a $(B)/shiptool/backup.a $(B)/dyn/cli.a \
+	    $(B)/libkevo-ship.a $(B)/internal.a -Wl,--as-needed $(PAX_LIBS) \
+	    -Wl,--no-as-needed $(CODEC_LIBS) $(LIBS)
+
+# Faults can be preloaded into these as they are.
+shiptool_dyn := $(shiptool_src:bin/%.c=$(B)/dyn/bin/%)
+$(shiptool_dyn): $(B)/dyn/bin/%: $(B)/bin/%
+	@mkdir -p $(@D)
+	@ln -sf ../../bin/$(@F) $@
+
 # ---- tests ----------------------------------------------------------------
 
 test_obj := $(patsubst %.c,$(B)/%.o,$(unit_src) $(unit_help_src) $(prog_src))
@@ -353,11 +422,12 @@ $(B)/tests/help.a: $(unit_help_src:%.c=$(B)/%.o)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 $(unit_bin) $(prog_bin): $(B)/%: $(B)/%.o $(B)/tests/help.a $(B)/dyn/cli.a \
-    $(B)/internal.a $(B)/ld_lib.cmd
+    $(B)/libkevo-ship.a $(B)/internal.a $(B)/ld_ship.cmd
 	$(call say,LINK   )
 	$(Q)$(CC) $(san_flags) $(CFLAGS) $(LDFLAGS) -o $@ $< $(own_libs) \
-	    $(B)/tests/help.a $(B)/dyn/cli.a $(B)/internal.a -pthread \
-	    $(CODEC_LIBS) $(LIBS)
+	    $(B)/tests/help.a $(B)/dyn/cli.a $(B)/libkevo-ship.a \
+	    $(B)/internal.a -pthread -Wl,--as-needed $(PAX_LIBS) \
+	    -Wl,--no-as-needed $(CODEC_LIBS) $(LIBS)
 
 $(B)/tests/unit/bench_test: private own_libs = $(B)/dyn/bench.a -lm
 $(B)/tests/unit/bench_test: $(B)/dyn/bench.a
@@ -373,7 +443,8 @@ again = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
 
 # What check runs; each may be set on the command line to run less.
 UNIT = $(unit_bin)
-CLI = $(sort $(wildcard tests/build/*.bats tests/cli/*.bats))
+CLI = $(sort $(wildcard tests/build/*.bats tests/cli/*.bats \
+	tests/walship/*.bats))
 CRASH = $(sort $(wildcard tests/crash/*.sh))
 JOBS = $(shell nproc 2>/dev/null || echo 2)
 KEVO_LONG_SECONDS = 600
@@ -382,7 +453,8 @@ TESTS = $(CRASH) $(CLI) $(UNIT)
 # contrib/deps.sh installs or names missing packages; DEPS=: does neither.
 DEPS = contrib/deps.sh
 
-check-build: all $(dyn_bin) $(unit_bin) $(prog_bin) $(fault_lib)
+check-build: all $(dyn_bin) $(shiptool_dyn) $(unit_bin) $(prog_bin) \
+	$(fault_lib)
 
 test_env = KEVO_BUILD='$(abspath $(B))' KEVO_SAN='$(SAN)' BATS='$(BATS)' \
 	CC='$(CC)'
@@ -412,14 +484,15 @@ quickstart:
 
 # ---- lint -----------------------------------------------------------------
 
-lint_src = $(lib_src) $(cli_src) $(shell_src) $(bench_src) $(tool_src) $(unit_src) $(unit_help_src) \
-	$(prog_src) $(fault_src)
+lint_src = $(lib_src) $(ship_src) $(cli_src) $(shell_src) $(bench_src) \
+	$(walship_src) $(backup_src) $(tool_src) $(unit_src) \
+	$(unit_help_src) $(prog_src) $(fault_src)
 lint_sh = $(sort $(wildcard .ci/run contrib/*.sh contrib/check_kevo \
 	contrib/completion/*.sh \
 	tests/*.sh tests/*/*.sh))
 lint_bats = $(sort $(wildcard tests/*/*.bash tests/*/*.bats))
 lint_flags = $(c_std) $(warnings) -Werror -Ilib -Ibin -Itests/unit \
-	$(SYS_CFLAGS) $(EDIT_CFLAGS)
+	$(SYS_CFLAGS) $(EDIT_CFLAGS) $(PAX_CFLAGS)
 lint_gcc = $(lint_src:%.c=$(B)/lint/gcc/%.ok)
 lint_clang = $(lint_src:%.c=$(B)/lint/clang/%.ok)
 
@@ -457,7 +530,8 @@ lint-man:
 	$(Q)$(if $(pages),mandoc -Tlint -Wwarning $(pages))
 
 lint-width:
-	$(Q)bad=$$(for f in $(wildcard lib/*.[ch] bin/*.[ch] tests/*/*.[ch]); do \
+	$(Q)bad=$$(for f in $(wildcard lib/*.[ch] lib/*/*.[ch] bin/*.[ch] \
+	    tests/*/*.[ch]); do \
 	    expand "$$f" | awk -v f="$$f" \
 		'length($$0) > 80 { print f ":" NR ": over 80 columns" }'; \
 	done); [ -z "$$bad" ] || { echo "$$bad"; exit 1; }
@@ -520,5 +594,5 @@ clean:
 
 -include $(patsubst %.o,%.d,$(lib_obj) $(tool_lib_obj) $(tool_cli_obj) \
 	$(tool_bench_obj) $(tool_obj) $(dyn_cli_obj) $(dyn_bench_obj) \
-	$(dyn_obj) $(shell_obj) $(test_obj))
+	$(dyn_obj) $(shell_obj) $(ship_obj) $(shiptool_obj) $(test_obj))
 -include $(fault_lib:.so=.d) $(addsuffix .d,$(lint_gcc) $(lint_clang))

@@ -84,6 +84,15 @@ void cli_start(struct cli_args *a, const struct cli_tool *tool, int argc,
     char **argv);
 int cli_next(struct cli_args *a);
 
+/*
+ * The same for the front of a tool with sub-commands, each a tool by itself:
+ * "kevo-walship send".  --help lists them, --dump-options has their tables
+ * behind its own.  sub is NULL-ended.  When the front knows which one it is,
+ * it calls cli_start() with that one's table and the words from its name on.
+ */
+void cli_start_front(struct cli_args *a, const struct cli_tool *tool,
+    const struct cli_tool *const *sub, int argc, char **argv);
+
 /* Parse an argument, or end the program with 64 naming option and value. */
 uint64_t cli_number(const char *what, const char *s, uint64_t max);
 int64_t cli_integer(const char *what, const char *s);

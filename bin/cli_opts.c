@@ -15,6 +15,8 @@
 #include "nearest.h"
 
 static const struct cli_tool *tool;
+static const struct cli_tool *const *subs;	/* NULL: no sub-commands */
+static char tool_name[40] = "kevo";	/* the first word of its name */
 
 /* Every tool has these, after its own. */
 static const struct cli_opt builtin[] = {
@@ -27,14 +29,20 @@ static const struct cli_opt builtin[] = {
 const char *
 cli_tool_name(void)
 {
-	return tool != NULL ? tool->name : "kevo";
+	return tool_name;
 }
 
 void
 cli_start(struct cli_args *a, const struct cli_tool *t, int argc,
     char **argv)
 {
+	size_t name_len;
+
 	tool = t;
+	subs = NULL;
+	name_len = strcspn(t->name, " ");
+	memcpy(tool_name, t->name, name_len);
+	tool_name[name_len] = '\0';
 	a->tool = t;
 	a->argc = argc;
 	a->argv = argv;
@@ -42,6 +50,14 @@ cli_start(struct cli_args *a, const struct cli_tool *t, int argc,
 	a->cluster = NULL;
 	a->arg = NULL;
 	a->dashes = 0;
+}
+
+void
+cli_start_front(struct cli_args *a, const struct cli_tool *t,
+    const struct cli_tool *const *sub, int argc, char **argv)
+{
+	cli_start(a, t, argc, argv);
+	subs = sub;
 }
 
 /* ---- help -------------------------------------------------------------- */
@@ -138,16 +154,30 @@ finish(void)
 	cli_end_early(cli_close(NULL, 0));
 }
 
+static void
+help_subs(void)
+{
+	char line[200];
+	int n;
+
+	for (size_t i = 0; subs != NULL && subs[i] != NULL; i++) {
+		n = snprintf(line, sizeof(line), "  %-12s %s\n",
+		    subs[i]->name + strlen(tool->name) + 1, subs[i]->summary);
+		cli_out(line, (size_t)n);
+	}
+}
+
 static void __attribute__((noreturn))
 help(void)
 {
 	const struct cli_opt *o;
-	const char *topic = strcmp(tool->name, "kevo") == 0 ? "TOOL" :
-	    tool->name + sizeof("kevo-") - 1;
+	const char *topic = strcmp(tool_name, "kevo") == 0 ? "TOOL" :
+	    tool_name + sizeof("kevo-") - 1;
 
 	cli_synopsis(1);
 	out_str(tool->summary);
 	out_str(".\n");
+	help_subs();
 	for (o = tool->opts; o->id != 0; o++)
 		help_option(o);
 	for (o = builtin; o->id != 0; o++)
@@ -191,8 +221,8 @@ dump_option(const struct cli_opt *o)
 	cli_out(line, (size_t)n);
 }
 
-static void __attribute__((noreturn))
-dump(void)
+static void
+dump_tool(void)
 {
 	const struct cli_opt *o;
 
@@ -207,13 +237,24 @@ dump(void)
 		dump_option(o);
 	for (o = builtin; o->id != 0; o++)
 		dump_option(o);
+}
+
+/* The tables of the sub-commands follow that of their front. */
+static void __attribute__((noreturn))
+dump(void)
+{
+	dump_tool();
+	for (size_t i = 0; subs != NULL && subs[i] != NULL; i++) {
+		tool = subs[i];
+		dump_tool();
+	}
 	finish();
 }
 
 static void __attribute__((noreturn))
 version(void)
 {
-	out_str(tool->name);
+	out_str(tool_name);
 	out_str(" " KEVO_VERSION "\n");
 	finish();
 }

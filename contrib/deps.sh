@@ -19,6 +19,7 @@ build	needed	libxxhash-dev	header:xxhash.h
 build	needed	libzstd-dev	header:zstd.h
 build	needed	make	command:make
 build	needed	pkg-config	command:pkg-config
+build	wanted	libarchive-dev	header:archive.h
 build	wanted	libedit-dev	header:histedit.h
 build	wanted	musl-tools	command:musl-gcc
 check	needed	bats	command:bats
@@ -31,8 +32,10 @@ check	wanted	lmdb-utils	command:mdb_load
 check	wanted	mandoc	command:mandoc
 check	wanted	prometheus	command:promtool
 check	wanted	python3	command:python3
+check	wanted	rclone	command:rclone
 check	wanted	redis-server	command:redis-server
 check	wanted	redis-tools	command:redis-cli
+check	wanted	rsync	command:rsync
 check	wanted	sqlite3	command:sqlite3
 check	wanted	zstd	command:zstd
 check	wanted	tinycdb	command:cdb

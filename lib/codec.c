@@ -1,6 +1,7 @@
 #include <limits.h>
 #include <lz4.h>
 #include <stdlib.h>
+#include <string.h>
 #include <zstd.h>
 
 #include "codec.h"
@@ -92,4 +93,75 @@ kv_codec_free(struct kv_codec_work *w)
 	ZSTD_freeCCtx(w->compress);
 	ZSTD_freeDCtx(w->decompress);
 	free(w);
+}
+
+/* ---- files ------------------------------------------------------------- */
+
+struct kv_zstd {
+	ZSTD_DStream *stream;
+};
+
+size_t
+kv_zstd_frame(int level, const void *src, size_t len, void **out)
+{
+	size_t room = ZSTD_compressBound(len), n = 0;
+	ZSTD_CCtx *c = ZSTD_createCCtx();
+
+	*out = c != NULL && !ZSTD_isError(room) ? malloc(room) : NULL;
+	if (*out != NULL) {
+		ZSTD_CCtx_setParameter(c, ZSTD_c_compressionLevel, level);
+		ZSTD_CCtx_setParameter(c, ZSTD_c_checksumFlag, 1);
+		n = ZSTD_compress2(c, *out, room, src, len);
+	}
+	if (*out != NULL && ZSTD_isError(n)) {
+		free(*out);
+		*out = NULL;
+		n = 0;
+	}
+	ZSTD_freeCCtx(c);
+	return n;
+}
+
+int
+kv_zstd_is_frame(const void *p, size_t len)
+{
+	static const uint8_t magic[4] = { 0x28, 0xb5, 0x2f, 0xfd };
+
+	return len >= sizeof(magic) && memcmp(p, magic, sizeof(magic)) == 0;
+}
+
+struct kv_zstd *
+kv_zstd_new(void)
+{
+	struct kv_zstd *z = calloc(1, sizeof(*z));
+
+	if (z != NULL && (z->stream = ZSTD_createDStream()) == NULL) {
+		free(z);
+		z = NULL;
+	}
+	return z;
+}
+
+void
+kv_zstd_free(struct kv_zstd *z)
+{
+	if (z == NULL)
+		return;
+	ZSTD_freeDStream(z->stream);
+	free(z);
+}
+
+int
+kv_zstd_step(struct kv_zstd *z, const uint8_t **in, size_t *in_left,
+    uint8_t **out, size_t *out_left)
+{
+	ZSTD_inBuffer i = { *in, *in_left, 0 };
+	ZSTD_outBuffer o = { *out, *out_left, 0 };
+	size_t r = ZSTD_decompressStream(z->stream, &o, &i);
+
+	*in += i.pos;
+	*in_left -= i.pos;
+	*out += o.pos;
+	*out_left -= o.pos;
+	return ZSTD_isError(r) ? -1 : r == 0;
 }

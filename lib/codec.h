@@ -35,4 +35,27 @@ void kv_codec_free(struct kv_codec_work *work);
 /* 1 if there is such a codec. */
 int kv_codec_known(uint8_t codec);
 
+/*
+ * Zstandard frames as the zstd tool reads and writes them, for files.
+ *
+ * kv_zstd_frame() makes one with a content checksum: *out is malloc'd.
+ * Returns its length, or 0 if memory is out.
+ */
+size_t kv_zstd_frame(int level, const void *src, size_t len, void **out);
+
+/* 1 if these bytes begin a frame; len is at least 4. */
+int kv_zstd_is_frame(const void *p, size_t len);
+
+/*
+ * Unpack one frame piece by piece.  kv_zstd_step() takes from *in and fills
+ * *out, moving both and lowering what is left of them.  Returns 1 when the
+ * frame is complete and its checksum right, 0 if it needs more of either, or
+ * -1 if it is damaged.
+ */
+struct kv_zstd;
+struct kv_zstd *kv_zstd_new(void);	/* NULL: out of memory */
+void kv_zstd_free(struct kv_zstd *z);
+int kv_zstd_step(struct kv_zstd *z, const uint8_t **in, size_t *in_left,
+    uint8_t **out, size_t *out_left);
+
 #endif /* KV_CODEC_H */

@@ -14,7 +14,7 @@ END {
 
 	print "_kevo_options()\n{\n\tcase $1 in"
 	for (i = 1; i <= ntool; i++)
-		printf "\t%s) echo \"%s\" ;;\n", tool[i], list_options(i)
+		printf "\t\"%s\") echo \"%s\" ;;\n", tool[i], list_options(i)
 	print "\tesac\n}\n"
 
 	print "# What the option $2 of tool $1 takes: one of some words, after" \
@@ -37,13 +37,22 @@ END {
 		}
 	print "\tesac\n}\n"
 
+	print "# The sub-commands of tool $1."
+	print "_kevo_subs()\n{\n\tcase $1 in"
 	for (i = 1; i <= ntool; i++)
-		verbs = verbs " " verb(i)
+		if (subs(tool[i]) != "")
+			printf "\t%s) echo \"%s\" ;;\n", tool[i], subs(tool[i])
+	print "\tesac\n}\n"
+
+	for (i = 1; i <= ntool; i++)
+		if (sub_of[i] == "")
+			verbs = verbs " " verb(i)
 	printf "_kevo_verbs=\"%s\"\n", substr(verbs, 2)
 	printf "_kevo_topics=\"%s\"\n", topics
 
 	printf "_kevo_tools=\"kevo"
 	for (i = 1; i <= ntool; i++)
-		printf " %s", tool[i]
+		if (sub_of[i] == "")
+			printf " %s", tool[i]
 	print "\"\n"
 }

@@ -1,6 +1,7 @@
 # What the three generators share: the tables in arrays.
 #
-#   ntool, tool[i], summary[i]; nopt[i], and for each option j of tool i:
+#   ntool, tool[i], summary[i]; sub_of[i], the tool that tool[i] is a
+#   sub-command of ("kevo-walship" of "kevo-walship send"), or ""; nopt[i], and for each option j of tool i:
 #   short[i, j] "-f" or "", long[i, j] "--format", kind[i, j] none, required
 #   or optional, arg[i, j] "FORMAT", help[i, j],
 #   words[i, j] to be offered for the argument, or ""
@@ -13,6 +14,7 @@ BEGIN {
 $1 == "tool" {
 	tool[++ntool] = $2
 	summary[ntool] = $3
+	sub_of[ntool] = index($2, " ") ? substr($2, 1, index($2, " ") - 1) : ""
 	nopt[ntool] = 0
 }
 
@@ -26,13 +28,21 @@ $1 == "option" {
 	words[ntool, j] = $7
 }
 
-# A tool's name without "kevo-".
+# A tool's name without "kevo-", a sub-command's without its tool.
 function verb(i) {
-	return substr(tool[i], 6)
+	return substr(tool[i], sub_of[i] == "" ? 6 : length(sub_of[i]) + 2)
+}
+
+# The verbs of the sub-commands of a tool, with blanks between them.
+function subs(name,    i, s) {
+	for (i = 1; i <= ntool; i++)
+		if (sub_of[i] == name)
+			s = s " " verb(i)
+	return substr(s, 2)
 }
 
 function takes_files(i) {
-	return tool[i] == "kevo-import"
+	return tool[i] == "kevo-import" || sub_of[i] != ""
 }
 
 function single_quoted(s) {

@@ -46,10 +46,35 @@ _kevo_choices()
 	[[ ${COMPREPLY[0]-} != *= ]] || compopt -o nospace
 }
 
+# Complete the name of a sub-command of $tool, which is word $1, or what
+# belongs to it.
+_kevo_sub()
+{
+	local takes operands
+	if ((COMP_CWORD == $1)); then
+		_kevo_offer "$(_kevo_subs "$tool") --help --version"
+		return
+	fi
+	tool="$tool ${COMP_WORDS[$1]}"
+	_kevo_walk "$tool" $(($1 + 1))
+	if [[ -n $takes ]]; then
+		_kevo_choices "$takes"
+	elif [[ $cur == -* ]]; then
+		_kevo_offer "$(_kevo_options "$tool")"
+		[[ ${COMPREPLY[0]-} != *= ]] || compopt -o nospace
+	else
+		_kevo_choices FILE
+	fi
+}
+
 # Complete an option, an argument or an operand of $tool.
 _kevo_complete()
 {
 	local takes operands
+	if [[ -n $(_kevo_subs "$tool") ]]; then
+		_kevo_sub "$1"
+		return
+	fi
 	_kevo_walk "$tool" "$1"
 	if [[ $cur == = && $operands -eq 0 ]]; then
 		takes=$(_kevo_argument "$tool" "${COMP_WORDS[COMP_CWORD - 1]}")

@@ -35,24 +35,34 @@ function spec(i, j,    s, l, text, tail) {
 END {
 	printf "#compdef kevo"
 	for (i = 1; i <= ntool; i++)
-		printf " %s", tool[i]
+		if (sub_of[i] == "")
+			printf " %s", tool[i]
 	print "\n# kevo completion for zsh; generated, do not edit\n"
 
 	print "_kevo_tool() {\n\tcase $1 in"
 	for (i = 1; i <= ntool; i++) {
-		printf "\t(%s)\n\t\t_arguments -s -S -A \"-*\" \\\n", tool[i]
+		printf "\t(%s)\n\t\t_arguments -s -S%s \\\n",
+		    single_quoted(tool[i]), sub_of[i] == "" ? " -A \"-*\"" : ""
 		for (j = 1; j <= nopt[i]; j++)
 			printf "\t\t\t%s \\\n", spec(i, j)
-		print "\t\t\t\0471:database:_files -/\047 \\"
+		if (sub_of[i] == "")
+			print "\t\t\t\0471:database:_files -/\047 \\"
 		printf "\t\t\t\047*:%s\047\n\t\t;;\n", takes_files(i) ? \
 		    "file:_files" : "operand: "
 	}
 	print "\t(*)\n\t\t_default\n\t\t;;\n\tesac\n}\n"
 
+	print "_kevo_subs() {\n\tcase $1 in"
+	for (i = 1; i <= ntool; i++)
+		if (subs(tool[i]) != "")
+			printf "\t(%s) echo %s ;;\n", tool[i], subs(tool[i])
+	print "\tesac\n}\n"
+
 	print "_kevo_verbs() {\n\tlocal -a verbs\n\tverbs=("
 	for (i = 1; i <= ntool; i++)
-		printf "\t\t%s\n", single_quoted(verb(i) ":" \
-		    escaped(summary[i]))
+		if (sub_of[i] == "")
+			printf "\t\t%s\n", single_quoted(verb(i) ":" \
+			    escaped(summary[i]))
 	print "\t\t'help:Show a manual page'\n\t\t'commands:List the tools'"
 	print "\t)\n\t_describe tool verbs\n}\n"
 
@@ -67,14 +77,26 @@ END {
 	print "\t\tif [[ $words[2] == help ]]; then"
 	printf "\t\t\t_values topic %s", topics
 	for (i = 1; i <= ntool; i++)
-		printf " %s", verb(i)
+		if (sub_of[i] == "")
+			printf " %s", verb(i)
 	print "\n\t\t\treturn"
 	print "\t\tfi"
 	print "\t\ttool=kevo-$words[2]"
 	print "\t\tshift words"
 	print "\t\t(( CURRENT-- ))"
 	print "\tfi"
-	print "\t_kevo_tool $tool"
+	print "\tlocal -a subs"
+	print "\tsubs=($(_kevo_subs $tool))"
+	print "\tif (( $#subs > 0 )); then"
+	print "\t\tif (( CURRENT == 2 )); then"
+	print "\t\t\t_values command $subs"
+	print "\t\t\treturn"
+	print "\t\tfi"
+	print "\t\ttool=\"$tool $words[2]\""
+	print "\t\tshift words"
+	print "\t\t(( CURRENT-- ))"
+	print "\tfi"
+	print "\t_kevo_tool \"$tool\""
 	print "}\n"
 	print "_kevo \"$@\""
 }

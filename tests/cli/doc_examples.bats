@@ -109,6 +109,7 @@ page() {
 	is 2 kevo-get page/etl.kv ckpt:source.txt
 	is rps=50 kevo-get page/conf.kv limits
 }
+@test "examples: kevo-walship" { page kevo-walship.1; }
 @test "examples: kevo-shell" {
 	page kevo-shell.1
 	is 2 kevo-get page/data.kv users

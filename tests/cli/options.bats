@@ -26,11 +26,45 @@ teardown() { common_teardown; }
 		ok "$tool" -h
 		equal "$tool -h" "$output" "$help"
 		ok "$tool" --dump-options
-		while IFS=$'\t' read -r word _ long _; do
+		while IFS=$'\t' read -r word name long _; do
+			[ "$word $name" = "tool $tool" ] || [ "$word" != tool ] || break
 			[ "$word" = option ] || continue
 			[[ $help == *"$long"* ]] || { echo "$tool $long"; return 1; }
 		done <<<"${output//$'\t\t'/$'\t-\t'}"
 	done
+}
+
+# The names of sub-commands, "kevo-walship verify".
+subcommands() {
+	local tool
+	for tool in "${tools[@]}"; do
+		"$tool" --dump-options | sed -n 's/^tool	\([^	]* [^	]*\)	.*/\1/p'
+	done
+}
+
+@test "options: sub-commands are tools by themselves" {
+	local sub name
+	[ "$(subcommands | wc -l)" -ge 1 ]
+	while read -r sub; do
+		name=${sub%% *}
+		# shellcheck disable=SC2086 # words
+		ok $sub --help
+		[ "${#lines[@]}" -le 40 ]
+		matches "$output" "usage: $sub *"
+		matches "$output" "*Examples:*"
+		awk 'length > 80 { print; bad = 1 } END { exit bad }' <<<"$output"
+		# shellcheck disable=SC2086 # words
+		is "$name $("$name" -V | cut -d' ' -f2)" $sub --version
+		# shellcheck disable=SC2086 # words
+		fails 64 "*-Z*usage: $sub *" $sub -Z
+		# shellcheck disable=SC2086 # words
+		fails 64 "*usage: $sub *" $sub
+		ok "$name" --help
+		matches "$output" "*
+  ${sub#* } *"
+	done < <(subcommands)
+	fails 64 '*verfy*verify*' kevo-walship verfy
+	fails 64 '*nonsense*usage*' kevo-walship nonsense
 }
 
 @test "options: -V and --version, one version for all" {
@@ -163,7 +197,8 @@ teardown() { common_teardown; }
 	need mandoc
 	local tool
 	for tool in "${tools[@]}" kevo; do
-		"$tool" --dump-options | sed -n "s/^usage	/$tool /p" |
+		"$tool" --dump-options | awk -F'\t' '$1 == "tool" { t = $2 }
+			$1 == "usage" { print t " " $2 }' |
 			tr -s ' \n' ' ' >usage
 		mandoc -T utf8 -O width=500 "$root/man/$tool.1" | sed 's/.\x08//g' |
 			awk '/^[A-Z]/ { on = $1 == "SYNOPSIS"; next } on' |
@@ -255,6 +290,10 @@ teardown() { common_teardown; }
 	equal topic "$output" delete
 	run -0 bash ask.sh kevo sca
 	equal tool "$output" scan
+	run -0 bash ask.sh kevo-walship verif
+	equal sub-command "$output" verify
+	run -0 bash ask.sh kevo walship verify --qui
+	equal 'its option' "$output" --quiet
 	mkdir data.kv
 	run -0 bash ask.sh kevo-get dat
 	equal database "$output" data.kv

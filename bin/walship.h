@@ -1,0 +1,56 @@
+/*
+ * walship: what the sub-commands of kevo-walship share.
+ *
+ * Each sub-command is a tool of its own, with a table of options, in a file
+ * walship_NAME.c; kevo-walship.c has the list.  They link lib/ship, and may
+ * include the library's inner headers.
+ */
+#ifndef WALSHIP_H
+#define WALSHIP_H
+
+#include "cli.h"
+
+struct kv_env;
+
+/*
+ * End the program with the sentence in env: "class: sentence" and the exit
+ * status of the class where rc is one of ship.h, else as cli_fail() does.
+ */
+void walship_fail(const struct kv_env *env, int rc)
+    __attribute__((noreturn));
+
+/* The same for a message, and the status is returned. */
+int walship_report(const struct kv_env *env, int rc);
+
+/*
+ * Words that are no options.  Unlike those of other tools they may stand
+ * anywhere, since none of them is somebody's data: "send DB --to ARCHIVE".
+ */
+#define WALSHIP_WORDS	256
+struct walship_words {
+	char *word[WALSHIP_WORDS];
+	int n;
+};
+void walship_words_init(struct walship_words *w);
+
+/* The next option, as cli_next(); words are put aside. */
+int walship_next(struct cli_args *a, struct walship_words *w);
+
+/* End the program with 64 unless there are min to max words; names are what
+ * they are, with blanks between them. */
+void walship_words_check(const struct walship_words *w, int min, int max,
+    const char *names);
+
+/* Open a file to be read ("-": standard input), or end the program. */
+int walship_input(const char *name);
+void walship_input_done(int fd);
+
+/* A line on standard output; control characters are shown escaped. */
+void walship_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* The sub-commands: a table, and what does it with the options not yet
+ * parsed; its result is the exit status. */
+extern const struct cli_tool walship_verify_tool;
+int walship_verify(struct cli_args *a);
+
+#endif /* WALSHIP_H */

@@ -1,0 +1,114 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "env.h"
+#include "escape.h"
+#include "ship/ship.h"
+#include "walship.h"
+
+/* ---- messages ---------------------------------------------------------- */
+
+int
+walship_report(const struct kv_env *env, int rc)
+{
+	const char *class = kv_ship_class_name(rc);
+
+	if (class == NULL) {
+		cli_msg("%s", env->msg[0] != '\0' ? env->msg :
+		    kevo_strerror(rc));
+		return cli_status(rc);
+	}
+	cli_msg("%s: %s", class, env->msg);
+	return kv_ship_exit(rc);
+}
+
+void
+walship_fail(const struct kv_env *env, int rc)
+{
+	const char *class = kv_ship_class_name(rc);
+
+	if (class == NULL)
+		cli_die(cli_status(rc), "%s", env->msg[0] != '\0' ?
+		    env->msg : kevo_strerror(rc));
+	cli_die(kv_ship_exit(rc), "%s: %s", class, env->msg);
+}
+
+void
+walship_say(const char *fmt, ...)
+{
+	uint8_t safe[8192];
+	char line[2048];
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	if (n >= (int)sizeof(line))
+		n = sizeof(line) - 1;
+	cli_out(safe, escape_show(safe, (const uint8_t *)line, (size_t)n));
+	cli_out("\n", 1);
+}
+
+/* ---- words ------------------------------------------------------------- */
+
+void
+walship_words_init(struct walship_words *w)
+{
+	w->n = 0;
+}
+
+int
+walship_next(struct cli_args *a, struct walship_words *w)
+{
+	int id;
+
+	while ((id = a->dashes ? 0 : cli_next(a)) == 0 && a->i < a->argc) {
+		if (w->n == WALSHIP_WORDS)
+			cli_usage("%s: too many operands", a->argv[a->i]);
+		w->word[w->n++] = a->argv[a->i++];
+	}
+	return id;
+}
+
+void
+walship_words_check(const struct walship_words *w, int min, int max,
+    const char *names)
+{
+	if (w->n > max)
+		cli_usage("%s: one operand too many", w->word[max]);
+	for (int i = 0; i < w->n && *names != '\0'; i++) {
+		names += strcspn(names, " ");
+		names += *names == ' ';
+	}
+	if (w->n < min)
+		cli_usage("%.*s is missing", (int)strcspn(names, " "), names);
+}
+
+/* ---- input ------------------------------------------------------------- */
+
+int
+walship_input(const char *name)
+{
+	int fd;
+
+	if (strcmp(name, "-") == 0)
+		return 0;
+	fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		cli_die(errno == ENOENT ? EX_NOINPUT_ : errno == EACCES ?
+		    EX_NOPERM_ : EX_IOERR_, "%s: cannot open: %s", name,
+		    strerror(errno));
+	return fd;
+}
+
+void
+walship_input_done(int fd)
+{
+	if (fd > 0)
+		close(fd);
+}
