@@ -2,39 +2,12 @@
  * cold_test: a reader that maps nothing answers as one that maps
  * everything, and as a plain array says, whatever happens meanwhile.
  */
-#include <kevo.h>
-
-#include <dirent.h>
-
-#include "tap.h"
-
-static char path[260];
-
-static void
-check(struct kevo *db, int rc, const char *what)
-{
-	if (rc != 0)
-		tap_bail("%s: %d: %s", what, rc, kevo_errmsg(db));
-}
+#include "testdb.h"
 
 static struct kevo *
 open_db(unsigned flags)
 {
-	struct kevo *db;
-	int rc = kevo_open(path, flags, NULL, &db);
-
-	check(db, rc, "open");
-	return db;
-}
-
-static void
-remove_shm(void)
-{
-	char cmd[300];
-
-	snprintf(cmd, sizeof(cmd), "rm -rf '%s/shm'", path);
-	if (system(cmd) != 0)
-		tap_bail("cannot remove shm");
+	return open_as(flags, NULL);
 }
 
 static void
@@ -43,13 +16,8 @@ create(const char *bytes)
 	const char *const settings[] = { bytes, "sync=none",
 		"compaction=manual", NULL };
 	struct kevo_options opt = { .settings = settings };
-	static int number;
-	struct kevo *db;
-	int rc;
+	struct kevo *db = create_as(&opt);
 
-	snprintf(path, sizeof(path), "%s/db%d", tap_dir, ++number);
-	rc = kevo_open(path, KEVO_CREATE, &opt, &db);
-	check(db, rc, "create");
 	check(db, kevo_close(db), "close");
 }
 

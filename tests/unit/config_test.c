@@ -2,29 +2,10 @@
  * config_test: how settings get from kevo.conf to those who use them, and
  * what sync=batch promises.
  */
-#include <kevo.h>
-
 #include <errno.h>
 #include <sys/wait.h>
 
-#include "tap.h"
-
-static char path[260];
-
-static void
-check(struct kevo *db, int rc, const char *what)
-{
-	if (rc != 0)
-		tap_bail("%s: %d: %s", what, rc, kevo_errmsg(db));
-}
-
-static void
-new_path(void)
-{
-	static int number;
-
-	snprintf(path, sizeof(path), "%s/db%d", tap_dir, ++number);
-}
+#include "testdb.h"
 
 static int
 try_open(unsigned flags, const char *const *settings, struct kevo **db)
@@ -96,16 +77,6 @@ edit(const char *text)
 		tap_bail("cannot edit kevo.conf");
 	seconds++;
 	close(fd);
-}
-
-static void
-remove_shm(void)
-{
-	char cmd[300];
-
-	snprintf(cmd, sizeof(cmd), "rm -rf '%s/shm'", path);
-	if (system(cmd) != 0)
-		tap_bail("cannot remove shm");
 }
 
 static struct kevo_stats
@@ -342,7 +313,7 @@ test_get(void)
 }
 
 static int
-set(struct kevo *db, const char *a, const char *b)
+change_to(struct kevo *db, const char *a, const char *b)
 {
 	return kevo_config_set(db, (const char *const[]){ a, b, NULL });
 }
@@ -359,26 +330,26 @@ test_set(void)
 	reader = open_db(KEVO_RDONLY);
 	stats(reader);
 	db = open_db(KEVO_ANY_CONFIG);
-	expect(set(db, "memtable_bytes=1M", "sync=batch") == 0);
+	expect(change_to(db, "memtable_bytes=1M", "sync=batch") == 0);
 	expect(stats(other).memtable_bytes == 1 << 20 &&
 	    stats(reader).memtable_bytes == 1 << 20);
 	expect(kevo_default_sync(other) == KEVO_SYNC_BATCH);
 	expect(refuses(0, 0) && in_use() == 1 << 20);
-	expect(set(db, "memtable_bytes=default", NULL) == 0);
+	expect(change_to(db, "memtable_bytes=default", NULL) == 0);
 	expect(in_use() == 64 << 20);
 	tap_report("kevo_config_set: holds for everybody at once");
-	expect(set(db, "levels=3", "levels=9") == KEVO_EINVAL &&
+	expect(change_to(db, "levels=3", "levels=9") == KEVO_EINVAL &&
 	    strstr(kevo_errmsg(db), "2 to 8") != NULL);
-	expect(set(db, "levels=3", "coluor=1") == KEVO_EINVAL);
-	expect(set(db, "levels=3", "memtables=30") == KEVO_EINVAL &&
+	expect(change_to(db, "levels=3", "coluor=1") == KEVO_EINVAL);
+	expect(change_to(db, "levels=3", "memtables=30") == KEVO_EINVAL &&
 	    strstr(kevo_errmsg(db), "stall_segments") != NULL);
 	expect(kevo_config_get(db, "levels", &s) == 0 && s.line == 0);
-	expect(set(db, "stall_segments=31", "memtables=30") == 0);
+	expect(change_to(db, "stall_segments=31", "memtables=30") == 0);
 	tap_report("kevo_config_set: all of the changes or none");
 	edit("sync = x\nlevels = 1\n");
-	expect(set(db, "sync=full", NULL) == KEVO_ECONFIG &&
+	expect(change_to(db, "sync=full", NULL) == KEVO_ECONFIG &&
 	    strstr(kevo_errmsg(db), "kevo.conf:2: levels") != NULL);
-	expect(set(db, "sync=none", "levels=default") == 0);
+	expect(change_to(db, "sync=none", "levels=default") == 0);
 	expect(kevo_default_sync(other) == KEVO_SYNC_NONE);
 	expect(refuses(0, 0));
 	tap_report("kevo_config_set: mends a wrong file");
@@ -386,9 +357,9 @@ test_set(void)
 	kevo_close(db);
 	db = open_db(0);
 	expect(kevo_txn_put(t, "a", 1, "b", 1, 0) == 0);
-	expect(set(other, "levels=4", NULL) == KEVO_EINVAL);
+	expect(change_to(other, "levels=4", NULL) == KEVO_EINVAL);
 	check(other, kevo_txn_commit(t, KEVO_SYNC_FULL, NULL), "commit");
-	expect(set(other, "levels=4", NULL) == 0);
+	expect(change_to(other, "levels=4", NULL) == 0);
 	kevo_close(db);
 	kevo_close(other);
 	kevo_close(reader);
@@ -417,7 +388,7 @@ test_race(void)
 
 			snprintf(change, sizeof(change), "%s=%d", name[i],
 			    2 + n % 4);
-			if (set(db, change, NULL) != 0)
+			if (change_to(db, change, NULL) != 0)
 				_exit(1);
 		}
 		_exit(kevo_close(db) != 0);
@@ -464,13 +435,13 @@ test_batch_bytes(void)
 	check(other, put(other, 1, KEVO_SYNC_BATCH), "put");
 	expect(unsynced(db) == 0);
 	tap_report("sync=batch: not more than sync_bytes stay unsynced");
-	check(db, set(db, "sync_bytes=1G", NULL), "set");
+	check(db, change_to(db, "sync_bytes=1G", NULL), "set");
 	for (int i = 0; i < 300; i++)
 		check(db, put(db, 1000, KEVO_SYNC_BATCH), "put");
 	expect(unsynced(db) == 300);
 	check(db, put(db, 1, KEVO_SYNC_FULL), "put");
 	expect(unsynced(db) == 0);
-	check(db, set(db, "sync_bytes=10K", NULL), "set");
+	check(db, change_to(db, "sync_bytes=10K", NULL), "set");
 	for (int i = 0; i < 5; i++)
 		check(db, put(db, 1000, KEVO_SYNC_BATCH), "put");
 	expect(unsynced(db) == 5);

@@ -9,16 +9,9 @@
 #include <sys/wait.h>
 
 #include "lock.h"
-#include "tap.h"
+#include "testdb.h"
 
-static char path[260], script[260], report[300];
-
-static void
-check(struct kevo *db, int rc, const char *what)
-{
-	if (rc != 0)
-		tap_bail("%s: %d: %s", what, rc, kevo_errmsg(db));
-}
+static char script[260], report[300];
 
 static struct kevo *
 create(const char *compactor)
@@ -27,20 +20,8 @@ create(const char *compactor)
 		NULL };
 	struct kevo_options opt = { .settings = settings,
 		.compactor = compactor };
-	static int number;
-	struct kevo *db;
-	int rc;
 
-	snprintf(path, sizeof(path), "%s/db%d", tap_dir, ++number);
-	rc = kevo_open(path, KEVO_CREATE, &opt, &db);
-	check(db, rc, "create");
-	return db;
-}
-
-static void
-set(struct kevo *db, enum kv_setting s, uint64_t value)
-{
-	atomic_store(&db->ctl->setting[s], value);
+	return create_as(&opt);
 }
 
 /* Seal n segments more, of a few records each. */
