@@ -89,13 +89,16 @@ say_finding(const struct report *r, const struct kevo_finding *f)
 static void
 say_result(const struct report *r, const struct kevo_check_result *o)
 {
-	if (o->repaired) {
+	if (o->repaired && o->moved == 0)
+		say("%s: repaired: %" PRIu64 " record%s written anew", r->path,
+		    o->kept, o->kept == 1 ? "" : "s");
+	else if (o->repaired)
 		say("%s: repaired: %" PRIu64 " record%s written anew, %" PRIu64
 		    " file%s moved to %s/%s", r->path, o->kept,
 		    o->kept == 1 ? "" : "s", o->moved, o->moved == 1 ? "" :
 		    "s", r->path, o->aside);
+	if (o->repaired)
 		return;
-	}
 	if (cli_quiet)
 		return;
 	if (o->damages > 0)

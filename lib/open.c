@@ -109,12 +109,31 @@ kv_sync_names(struct kevo *db)
 	return rc == KEVO_EPERM ? 0 : rc;
 }
 
-/*
- * An unfinished creation has at most a first segment without a record.  If
- * there is more, somebody lost FORMAT, and the log is not ours to replace.
- */
+/* Is there a file with a number of at least `least` and that end in dir? */
 static int
-check_log_is_empty(struct kevo *db)
+has_number(struct kevo *db, const char *dir, const char *end, uint64_t least)
+{
+	int fd = kv_openat(db->dir.fd, dir, O_RDONLY | O_DIRECTORY, 0);
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *e;
+	uint64_t n;
+	int found = 0;
+
+	if (d == NULL) {
+		found = errno != ENOENT;	/* who knows */
+		if (fd >= 0)
+			close(fd);
+		return found;
+	}
+	while (!found && (e = readdir(d)) != NULL)
+		found = kv_name_number(e->d_name, end, &n) && n >= least;
+	closedir(d);
+	return found;
+}
+
+/* Does the first segment of the log hold a record? */
+static int
+has_record(struct kevo *db)
 {
 	char name[KV_SEGMENT_NAME_LEN];
 	uint8_t b[KV_SEGMENT_HEAD + 8];
@@ -124,15 +143,33 @@ check_log_is_empty(struct kevo *db)
 	kv_segment_name(name, 1);
 	fd = kv_openat(db->dir.fd, name, O_RDONLY, 0);
 	if (fd < 0)
-		return errno == ENOENT ? 0 : kv_fail_errno(&db->env,
-		    kv_path(&db->dir, name), "open");
-	memset(b, 0, sizeof(b));
+		return errno != ENOENT;
 	n = pread(fd, b, sizeof(b), 0);
 	close(fd);
-	if (n < (ssize_t)sizeof(b) || get_le64(b + KV_SEGMENT_HEAD) == 0)
+	return n < 0 || (n == (ssize_t)sizeof(b) &&
+	    get_le64(b + KV_SEGMENT_HEAD) != 0);
+}
+
+/*
+ * An unfinished creation has at most a first segment without a record.  If
+ * there is more, somebody lost FORMAT, and the data is not ours to replace.
+ */
+static int
+check_unfinished(struct kevo *db)
+{
+	const char *what = NULL;
+
+	if (has_record(db) || has_number(db, "wal", ".seg", 2))
+		what = "a log";
+	else if (has_number(db, "version", "", 0))
+		what = "a version";
+	else if (has_number(db, "table", ".sst", 0))
+		what = "a table";
+	if (what == NULL)
 		return 0;
-	return kv_fail(&db->env, KEVO_ECORRUPT, "%s: missing, but there is a "
-	    "log", kv_path(&db->dir, "FORMAT"));
+	return kv_fail(&db->env, KEVO_ECORRUPT, "%s: missing, but there is "
+	    "%s; kevo-check --repair may write it anew", kv_path(&db->dir,
+	    "FORMAT"), what);
 }
 
 static int
@@ -208,7 +245,7 @@ fill_directory(struct kevo *db, const char *const *settings)
 		    "(type %#llx) without shared locks and memory that kevo "
 		    "can rely on, such as a network one", db->path,
 		    (unsigned long long)type);
-	if ((rc = check_log_is_empty(db)) != 0 ||
+	if ((rc = check_unfinished(db)) != 0 ||
 	    (rc = kv_ident_new(&db->env, &db->dir, &ident)) != 0 ||
 	    (rc = create_conf(db, &ident, settings, &conf)) != 0 ||
 	    (rc = kv_make_places(db, &ident)) != 0 ||
@@ -470,6 +507,8 @@ find_database(struct kevo *db, const struct kevo_options *opt)
 	if (rc != 0)
 		return kv_fail(&db->env, KEVO_ENOTDB, "%s: not a kevo "
 		    "database", db->path);
+	if ((rc = check_unfinished(db)) != 0)
+		return rc;
 	return kv_fail(&db->env, KEVO_ENODB, "%s: no database in it",
 	    db->path);
 }

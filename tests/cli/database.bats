@@ -195,6 +195,40 @@ with_records() {
 	is v kevo-get a.kv k
 }
 
+@test "a lost FORMAT is 72, and nothing is made in its place" {
+	kevo-init -q --set memtable_bytes=64K --set compaction=manual a.kv
+	seq 4000 | sed 's/$/\tvalue/' | kevo-put -i a.kv
+	lost() {
+		mv a.kv/FORMAT good
+		rm -rf a.kv/shm
+		listing a.kv >before
+		fails 72 "a.kv/FORMAT: missing, but there is $1*" \
+			kevo-put a.kv k v &&
+		fails 72 "a.kv/FORMAT: missing, but there is $1*" \
+			kevo-get a.kv 1 &&
+		fails 72 "a.kv/FORMAT: missing, but there is $1*" \
+			kevo-init a.kv &&
+		listing a.kv | diff before - &&
+		mv good a.kv/FORMAT
+	}
+	lost 'a log'
+	kevo-compact --full a.kv
+	lost 'a log'
+	mv a.kv/wal wal
+	lost 'a version'
+	mv a.kv/version version
+	lost 'a table'
+	mv wal version a.kv
+	is 4000 kevo-scan -c a.kv
+	mv a.kv/FORMAT good
+	run -1 --separate-stderr kevo-check -q --repair a.kv
+	equal lines "${#lines[@]}" 2
+	matches "${lines[1]}" 'a.kv: repaired: 0 records written anew'
+	diff <(grep -v '^created\|^xxh3' good) \
+		<(grep -v '^created\|^xxh3' a.kv/FORMAT)
+	is 4000 kevo-scan -c a.kv
+}
+
 @test "a damaged log is 72, with the file and the place" {
 	local name
 	kevo-init -q --set memtable_bytes=64K --set compaction=manual \

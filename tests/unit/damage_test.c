@@ -202,6 +202,33 @@ test_format(void)
 	tap_report("FORMAT: missing, with a log: not created anew");
 }
 
+/* The same where the log does not begin with its first segment any more. */
+static void
+test_late_format(void)
+{
+	struct kevo_compact full = { .flags = KEVO_COMPACT_FULL };
+	char theirs[220], aside[280], name[280];
+	struct kevo *db;
+
+	snprintf(theirs, sizeof(theirs), "%s", path);
+	make_database("flushed");
+	if (kevo_open(path, 0, NULL, &db) != 0 ||
+	    kevo_compact(db, &full, NULL) != 0 || kevo_close(db) != 0)
+		tap_bail("compact: %s", kevo_errmsg(db));
+	snprintf(aside, sizeof(aside), "%s/aside", tap_dir);
+	snprintf(name, sizeof(name), "%s/FORMAT", path);
+	move_file(name, aside);
+	remove_shm();
+	expect(open_and_compare(0) == ERROR);
+	expect(open_and_compare(KEVO_RDONLY) == ERROR);
+	expect(open_and_compare(KEVO_CREATE) == ERROR);
+	expect(access(name, F_OK) != 0);
+	move_file(aside, name);
+	expect(open_and_compare(KEVO_CREATE) == RIGHT);
+	snprintf(path, sizeof(path), "%s", theirs);
+	tap_report("FORMAT: missing, with tables: not created anew");
+}
+
 int
 main(void)
 {
@@ -212,5 +239,6 @@ main(void)
 	test_last();
 	test_files();
 	test_format();
+	test_late_format();
 	return tap_end();
 }
