@@ -121,10 +121,10 @@ look_at_top(struct kv_check *ck, const char *name, void *arg)
 {
 	static const char *const known[] = {
 		"FORMAT", "LOCK", "PINS", KV_CONF_NAME, "wal", "table",
-		"version", "shm", "slots", NULL
+		"version", "shm", "slots", KV_SPARE_NAME, NULL
 	};
 	static const char *const temporary[] = {
-		"FORMAT.tmp", KV_CONF_TMP, NULL
+		"FORMAT.tmp", KV_CONF_TMP, KV_SPARE_NAME ".tmp", NULL
 	};
 
 	(void)arg;
@@ -227,7 +227,8 @@ count_foreign(struct kv_check *ck, const char *name, void *arg)
 {
 	static const char *const ours[] = {
 		"FORMAT", "FORMAT.tmp", "LOCK", "PINS", KV_CONF_NAME,
-		KV_CONF_TMP, "wal", "table", "version", "shm", NULL
+		KV_CONF_TMP, "wal", "table", "version", "shm",
+		KV_SPARE_NAME, NULL
 	};
 
 	(void)ck;

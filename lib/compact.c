@@ -332,6 +332,19 @@ full_merges(struct kv_work *w, struct kv_full *f)
 	return 0;
 }
 
+/* A new segment needs room, which the log may have to make first. */
+static int
+seal_somehow(struct kv_work *w, uint64_t *last_segment, uint64_t *last_seq)
+{
+	uint64_t flushed;
+	int rc = seal(w, last_segment, last_seq);
+
+	if (rc == KEVO_EIO && kv_flush(w, &flushed) == 0 && flushed > 0 &&
+	    kv_sweep(w) == 0)
+		rc = seal(w, last_segment, last_seq);
+	return rc;
+}
+
 static int
 do_all(struct kv_work *w)
 {
@@ -342,7 +355,7 @@ do_all(struct kv_work *w)
 	int rc;
 
 	full_init(&f, w);
-	if ((rc = seal(w, &last_segment, &f.to_seq)) != 0 ||
+	if ((rc = seal_somehow(w, &last_segment, &f.to_seq)) != 0 ||
 	    (rc = flush_to(w, last_segment)) != 0 ||
 	    (rc = kv_newest_version(w->db, &v)) != 0)
 		return rc;

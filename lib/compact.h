@@ -15,6 +15,7 @@
  *   compact_pick.c   which tables a merge takes; looks at a version only
  *   compact_run.c    one merge
  *   sweep.c          removing files
+ *   spare.c          room for a flush on a full disk
  *   debt.c           what a writer does about all this
  *   spawn.c          starting kevo-compact, detached
  */
@@ -49,6 +50,7 @@ struct kv_work {
 	uint64_t untold;	/* bytes since the clock was looked at */
 	uint64_t deleted, expired;	/* of p.dropped */
 	int merging;		/* then a flush may come in between */
+	int tight;		/* this flush has the reserve, and no more */
 	struct kv_mark merge;	/* when it began */
 	uint64_t *taken;	/* tables that others have locked, or for
 				 * which there is no room */
@@ -94,6 +96,9 @@ int kv_work_may_begin(const struct kv_work *w);
  * The newest version, announced to everybody.  One reference.
  */
 int kv_newest_version(struct kevo *db, struct kv_version **out);
+
+/* Bytes on disk that tables with so many bytes of records take, at most. */
+uint64_t kv_room_for(uint64_t bytes);
 
 /*
  * 0 if the disk has room for so many bytes more, to do what; KV_RETRY, noted,
@@ -290,6 +295,17 @@ int kv_run(struct kv_work *w, struct kv_version **v,
  * generation.
  */
 int kv_sweep(struct kv_work *w);
+
+/* ---- spare.c ----------------------------------------------------------- */
+
+/* Room on disk that a flush may take when there is no other; 0: none. */
+uint64_t kv_spare_bytes(const struct kevo *db);
+
+/*
+ * Make it or remove it, as the tables of the newest version and the free
+ * room want it.  Under REBUILD.  Where it fails there is none.
+ */
+void kv_spare_keep(struct kevo *db, const struct kv_version *v);
 
 /* ---- compact.c --------------------------------------------------------- */
 

@@ -35,6 +35,8 @@ kv_out_init(struct kv_out *o, struct kv_work *w, const struct kv_version *v,
 	o->table_bytes = kv_setting(w->db->ctl, KV_SET_TABLE_BYTES);
 	if (o->table_bytes < bytes / OUT_TABLES)
 		o->table_bytes = bytes / OUT_TABLES;
+	if (w->tight)
+		o->table_bytes = UINT64_MAX / 16;	/* one */
 	if (now > last_time_ns)
 		now = last_time_ns;
 	if (now > EXPIRY_MARGIN_NS)
@@ -139,6 +141,7 @@ fill_spec(const struct kv_out *o, struct kv_table_spec *s)
 	codec = kv_setting(c, KV_SET_COMPRESSION) >> (8 * o->level) & 0xff;
 	s->codec = codec & 7;
 	s->codec_level = (int8_t)(codec >> 3);
+	s->reserve = o->w->tight ? KV_SPARE_NAME : NULL;
 }
 
 static int

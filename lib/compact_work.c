@@ -193,6 +193,13 @@ kv_work_may_begin(const struct kv_work *w)
 	return w->until_ms == 0 || kv_mono_ms() < w->until_ms;
 }
 
+uint64_t
+kv_room_for(uint64_t bytes)
+{
+	/* Indexes and ends of blocks. */
+	return bytes + bytes / 16 + ((uint64_t)64 << 10);
+}
+
 int
 kv_work_room(struct kv_work *w, uint64_t bytes, const char *what)
 {
@@ -202,8 +209,7 @@ kv_work_room(struct kv_work *w, uint64_t bytes, const char *what)
 
 	if ((rc = kv_free_bytes(&db->env, &db->dir, &left)) != 0)
 		return rc;
-	/* Indexes and ends of blocks. */
-	bytes += bytes / 16 + ((uint64_t)64 << 10);
+	bytes = kv_room_for(bytes);
 	if (bytes <= left)
 		return 0;
 	w->no_room = what;

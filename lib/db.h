@@ -26,6 +26,9 @@
  * while we looked; attach again and repeat. */
 #define KV_RETRY	100
 
+/* Room on disk that is kept for a flush; see spare.c. */
+#define KV_SPARE_NAME	"reserve"
+
 /* One mapped log segment with its index. */
 struct kv_seg {
 	uint32_t refs;

@@ -249,7 +249,7 @@ take_segment(struct flush *f, uint64_t counter, int *more)
 	/* What is sorted takes about as much memory as a segment, at most. */
 	*more = counter < f->last_segment && f->n * sizeof(struct entry) <
 	    kv_setting(f->w->db->ctl, KV_SET_MEMTABLE_BYTES) &&
-	    f->nsegment < SEGMENTS_MAX;
+	    f->nsegment < SEGMENTS_MAX && !f->w->tight;
 	return 0;
 }
 
@@ -509,15 +509,27 @@ install(struct flush *f, struct kv_out *o)
 	return rc;
 }
 
+/* In the reserve there is room for the table of one segment, unless that is
+ * larger than others for the sake of a large commit. */
+static int
+has_room(struct flush *f)
+{
+	struct kevo *db = f->w->db;
+	uint64_t left = 0;
+
+	if (f->w->tight && kv_free_bytes(&db->env, &db->dir, &left) == 0 &&
+	    kv_room_for(f->bytes) <= left + kv_spare_bytes(db))
+		return 0;
+	return kv_work_room(f->w, f->bytes, "bring the log into tables");
+}
+
 static int
 make_tables(struct flush *f)
 {
 	struct kv_out o;
 	int rc, installing = 0;
 
-	if ((rc = sort_runs(f)) != 0 ||
-	    (rc = kv_work_room(f->w, f->bytes, "bring the log into "
-	    "tables")) != 0)
+	if ((rc = sort_runs(f)) != 0 || (rc = has_room(f)) != 0)
 		return rc;
 	kv_out_init(&o, f->w, f->v, choose_level(f), 0, f->bytes,
 	    f->to.time_ns);
@@ -610,6 +622,12 @@ kv_flush(struct kv_work *w, uint64_t *n)
 	}
 	w->rate = 0;
 	rc = flush_locked(w, n);
+	if (rc == KV_RETRY && kv_spare_bytes(w->db) > 0) {
+		w->no_room = NULL;
+		w->tight = 1;
+		rc = flush_locked(w, n);
+		w->tight = 0;
+	}
 	w->rate = rate;
 	kv_flush_leave(w->db->lock_fd);
 	return rc == KV_RETRY ? 0 : rc;

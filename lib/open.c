@@ -63,7 +63,8 @@ is_our_name(const char *s)
 {
 	static const char *const ours[] = {
 		".", "..", "LOCK", "FORMAT", "FORMAT.tmp", KV_CONF_NAME,
-		KV_CONF_TMP, "wal", "shm", "table", "version", "PINS"
+		KV_CONF_TMP, "wal", "shm", "table", "version", "PINS",
+		KV_SPARE_NAME
 	};
 
 	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)

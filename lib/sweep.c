@@ -385,6 +385,8 @@ kv_sweep(struct kv_work *w)
 		forget_needed(&s);
 		rc = is_current(w->db) ? sweep_once(&s) : 0;
 	} while (rc == 0 && s.again && ++tries < TRIES);
+	if (rc == 0 && s.n > 0)
+		kv_spare_keep(w->db, s.v[0]);
 	forget_needed(&s);
 	kv_unlock_rebuild(w->db->lock_fd);
 	return rc;

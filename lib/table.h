@@ -36,6 +36,8 @@ struct kv_table_spec {
 	int hash_index;		/* 0: none */
 	uint8_t codec;		/* codec.h, with its level */
 	int8_t codec_level;
+	const char *reserve;	/* a file that becomes the table's, if it is
+				 * there, or NULL */
 };
 
 /* What a finished table says of itself; also what a version keeps of it. */

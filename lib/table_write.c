@@ -140,8 +140,6 @@ kv_writer_pad(struct kv_table_writer *w, uint64_t align)
 
 /* ---- creating ---------------------------------------------------------- */
 
-/* An open file of that name, locked.  KEVO_FALSE: the name is taken, or was
- * taken away by somebody who removes what nobody locks. */
 /* The name is somebody else's by now: it is not ours to remove. */
 static int
 lose_name(struct kv_table_writer *w)
@@ -151,6 +149,38 @@ lose_name(struct kv_table_writer *w)
 	return KEVO_FALSE;
 }
 
+/*
+ * The reserve gets the name of the table, and loses its own, for good: it must
+ * never be taken a second time.  It is locked before.  1; 0: there is none
+ * that could be taken; KEVO_FALSE: the name is taken; or an error.
+ */
+static int
+take_reserve(struct kv_table_writer *w)
+{
+	const char *from = w->spec.reserve;
+	uint32_t links;
+	int fd, rc = 0;
+
+	if (from == NULL || (fd = kv_openat(w->dir->fd, from, O_RDWR, 0)) < 0)
+		return 0;
+	if (!kv_file_lock(fd) || kv_file_stat(w->env, fd, from, NULL, NULL,
+	    &links) != 0 || links != 1) {
+		close(fd);
+		return 0;
+	}
+	w->fd = fd;
+	if (linkat(w->dir->fd, from, w->dir->fd, w->name, 0) != 0)
+		rc = errno == EEXIST ? lose_name(w) : kv_fail_errno(w->env,
+		    kv_path(w->dir, w->name), "create");
+	else if (unlinkat(w->dir->fd, from, 0) != 0)
+		rc = kv_fail_errno(w->env, kv_path(w->dir, from), "remove");
+	else
+		rc = kv_sync_dir(w->env, w->dir, ".");
+	return rc != 0 ? rc : 1;
+}
+
+/* An open file of that name, locked.  KEVO_FALSE: the name is taken, or was
+ * taken away by somebody who removes what nobody locks. */
 static int
 create_file(struct kv_table_writer *w)
 {
@@ -158,6 +188,8 @@ create_file(struct kv_table_writer *w)
 	uint32_t links;
 	int rc;
 
+	if ((rc = take_reserve(w)) != 0)
+		return rc == 1 ? 0 : rc;
 	w->fd = kv_openat(w->dir->fd, w->name, O_RDWR | O_CREAT | O_EXCL,
 	    0666);
 	if (w->fd < 0)
@@ -421,6 +453,10 @@ kv_table_finish(struct kv_table_writer *w, struct kv_table_info *info)
 	w->tail.data_len = kv_writer_position(w);
 	if (kv_writer_index(w, &shape) != 0 || write_tail(w, &shape) != 0)
 		return w->rc;
+	if (w->spec.reserve != NULL && ftruncate(w->fd,
+	    (off_t)kv_writer_position(w)) != 0)
+		return w->rc = kv_fail_errno(w->env, kv_path(w->dir,
+		    w->name), "cut");
 	if ((errno = kv_datasync(w->fd)) != 0)
 		return w->rc = kv_fail_errno(w->env, kv_path(w->dir,
 		    w->name), "sync");

@@ -251,6 +251,41 @@ status 74
 status 0'
 }
 
+@test "compact: a full disk is left by compacting and deleting" {
+	unshare -m true 2>/dev/null || skip 'no mount namespaces here'
+	full_disk() {
+		mkdir disk
+		mount -t tmpfs -o size=4M none disk || { echo no; return; }
+		cd disk
+		small a.kv
+		for i in 0 1 2 3 4; do
+			records "${i}0000" "${i}4000" | kevo-put -i -b 100 a.kv
+			kevo-compact a.kv
+		done
+		[ -e a.kv/reserve ] || echo 'no reserve'
+		seq 100000 | kevo-put -k -i a.kv 2>/dev/null
+		echo "status $?"
+		cat /dev/zero >ballast 2>/dev/null
+		n=$(kevo-scan -c a.kv)
+		kevo-delete -P key a.kv 2>/dev/null
+		echo "status $?"
+		kevo-compact a.kv 2>/dev/null
+		[ "$(kevo-scan -c a.kv)" = "$n" ] || echo lost
+		# The log is full of deletions again, until they are in tables.
+		for i in 1 2 3 4 5; do
+			kevo-delete -P key a.kv 2>/dev/null && break
+			kevo-compact a.kv 2>/dev/null
+		done
+		kevo-scan -c -P key a.kv
+		kevo-check -q a.kv
+	}
+	export -f small full_disk records
+	run --separate-stderr unshare -m bash -c full_disk
+	[ "$output" != no ] || skip 'no tmpfs here'
+	equal 'standard error' "$stderr" ''
+	equal output "$output" $'status 74\nstatus 74\n0'
+}
+
 @test "compact: --progress" {
 	small a.kv
 	records 0 3000 | kevo-put -i a.kv

@@ -6,6 +6,8 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 
 /* ---- removal ----------------------------------------------------------- */
@@ -276,6 +278,146 @@ test_late(void)
 	tap_report("a change upon an old version is made upon the newest");
 }
 
+/* ---- the reserve ------------------------------------------------------- */
+
+static uint64_t free_bytes = UINT64_MAX;	/* what the disk says */
+
+int
+fstatfs(int fd, struct statfs *fs)
+{
+	int rc = (int)syscall(SYS_fstatfs, fd, fs);
+
+	if (rc == 0 && free_bytes != UINT64_MAX)
+		fs->f_bavail = (fsblkcnt_t)(free_bytes / (uint64_t)(
+		    fs->f_frsize != 0 ? fs->f_frsize : fs->f_bsize));
+	return rc;
+}
+
+/* Its inode, and how many names it has; 0: there is none. */
+static ino_t
+reserve(nlink_t *links)
+{
+	char full[600];
+	struct stat st;
+
+	snprintf(full, sizeof(full), "%s/reserve", path);
+	if (stat(full, &st) != 0)
+		return 0;
+	if (links != NULL)
+		*links = st.st_nlink;
+	return st.st_ino;
+}
+
+/* Is a table of the newest version the file with that inode? */
+static int
+is_table(struct kevo *db, ino_t ino)
+{
+	struct kv_version *v = newest(db);
+	char name[KV_TABLE_NAME_LEN], full[600];
+	struct stat st;
+	int found = 0;
+
+	for (uint32_t i = 0; i < v->ntables; i++) {
+		kv_table_name(name, v->table[i].info.number);
+		snprintf(full, sizeof(full), "%s/%s", path, name);
+		if (stat(full, &st) == 0 && st.st_ino == ino)
+			found = st.st_nlink == 1 &&
+			    (uint64_t)st.st_size == v->table[i].info.size;
+	}
+	kv_version_unref(v);
+	return found;
+}
+
+static uint64_t
+first_segment(struct kevo *db)
+{
+	struct kv_version *v = newest(db);
+	uint64_t n = v->first_segment;
+
+	kv_version_unref(v);
+	return n;
+}
+
+/* Tables that are many times as large as a segment, and some log. */
+static struct kevo *
+create_large(void)
+{
+	struct kevo *db = create();
+	char key[20], value[3000];
+
+	forget_model();
+	memset(value, 'v', sizeof(value));
+	for (int i = 0; i < 500; i++) {
+		snprintf(key, sizeof(key), "large%05d", i);
+		check(db, kevo_put(db, key, strlen(key), value,
+		    sizeof(value), NULL, NULL), "put");
+	}
+	check(db, compact(db, KEVO_COMPACT_FULL), "full");
+	return db;
+}
+
+static void
+test_reserve(void)
+{
+	struct kevo *db = create_large();
+	uint64_t was, now;
+	char full[600], other[600];
+	nlink_t links;
+	ino_t ino;
+
+	expect((ino = reserve(&links)) != 0 && links == 1);
+	expect(kv_spare_bytes(db) > 65536);
+	free_bytes = 4096;
+	for (int i = 0; i < 3; i++) {
+		write_some(db, 20, 0, KEYS);
+		seal(db);
+	}
+	was = first_segment(db);
+	/* What is removed then makes no room here, so it ends with that. */
+	expect(compact(db, KEVO_COMPACT_FLUSH) == KEVO_EIO);
+	now = first_segment(db);
+	expect(now == was + 1);
+	expect(reserve(NULL) == 0 && is_table(db, ino));
+	expect(done.files_removed > 0);
+	tap_report("no room: the reserve becomes the table of one segment");
+
+	expect(compact(db, KEVO_COMPACT_FLUSH) == KEVO_EIO);
+	expect(strstr(kevo_errmsg(db), "not enough room") != NULL);
+	expect(first_segment(db) == now);
+	free_bytes = UINT64_MAX;
+	check(db, compact(db, KEVO_COMPACT_FLUSH), "flush");
+	expect((ino = reserve(NULL)) != 0 && !is_table(db, ino));
+	tap_report("there is room again: and another reserve");
+
+	/* As a power cut may leave it: it is a table's, too. */
+	snprintf(full, sizeof(full), "%s/reserve", path);
+	snprintf(other, sizeof(other), "%s/table/else", path);
+	if (link(full, other) != 0)
+		tap_bail("link");
+	write_some(db, 20, 0, KEYS);
+	seal(db);
+	free_bytes = 4096;
+	expect(compact(db, KEVO_COMPACT_FLUSH) == KEVO_EIO);
+	expect(reserve(NULL) == ino);
+	free_bytes = UINT64_MAX;
+	check(db, compact(db, KEVO_COMPACT_FLUSH), "flush");
+	expect(reserve(&links) != ino && links == 1);
+	tap_report("a reserve with two names is not taken, but replaced");
+
+	for (int i = 0; i < 500; i++) {
+		char key[20];
+
+		snprintf(key, sizeof(key), "large%05d", i);
+		check(db, kevo_delete(db, key, strlen(key), NULL, NULL),
+		    "delete");
+	}
+	check(db, compact(db, KEVO_COMPACT_FULL), "full");
+	expect(reserve(NULL) == 0);
+	expect(same());
+	kevo_close(db);
+	tap_report("a small database has none");
+}
+
 /* ---- limits ------------------------------------------------------------ */
 
 static int
@@ -455,6 +597,7 @@ main(void)
 	test_wal_keep();
 	test_rebuilder();
 	test_late();
+	test_reserve();
 	test_limits();
 	test_arguments();
 	test_damage();
