@@ -23,7 +23,7 @@ struct kv_dir;
 struct kv_ident;
 struct kv_conf;
 
-#define KV_CONTROL_LAYOUT	4
+#define KV_CONTROL_LAYOUT	5
 #define KV_CONTROL_LEN		8192
 
 /* Where the log ends: written in the idle slot of a pair, then chosen. */
@@ -79,6 +79,9 @@ struct kv_control {
 	/* By who installs a version, by maximum, in this order. */
 	_Atomic uint64_t version;	/* the newest one */
 	_Atomic uint64_t first;		/* no segment below it is needed */
+	/* Told (lock.h) when visible, synced, active or retired has changed;
+	 * who waits for that writes it, too. */
+	_Atomic uint32_t event;
 
 	/* Read by committers. */
 	_Alignas(64) _Atomic uint64_t synced;	/* by maximum */
@@ -128,14 +131,14 @@ _Static_assert(offsetof(struct kv_control, hot) == 1280 &&
     "what a commit counts is in the first page, the rest in the second");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics need no lock");
 
-/* Raise *p to v; never lowers it. */
+/* Raise *p to v; never lowers it.  Sequentially consistent, also where there
+ * is nothing to raise, for who tells an event then. */
 static inline void
 kv_raise(_Atomic uint64_t *p, uint64_t v)
 {
-	uint64_t old = atomic_load_explicit(p, memory_order_relaxed);
+	uint64_t old = atomic_load(p);
 
-	while (old < v && !atomic_compare_exchange_weak_explicit(p, &old, v,
-	    memory_order_release, memory_order_relaxed))
+	while (old < v && !atomic_compare_exchange_weak(p, &old, v))
 		;
 }
 

@@ -110,7 +110,8 @@ struct kevo {
 	uint64_t began_ns;	/* of kv_mono_ns(): when the commit in hand
 				 * was asked for; 0: it is counted */
 	struct kv_control *reads;	/* control mapped by a reader to count
-					 * what it reads; NULL: not yet */
+					 * what it reads, or to say that it
+					 * waits; NULL: not yet */
 	int reads_refused;	/* it cannot be */
 
 	struct kevo_batch one;	/* for kevo_put() and kevo_delete() */
@@ -416,7 +417,8 @@ int kv_will_sync(const struct kevo *db, enum kevo_sync sync);
 /* fdatasync() of a segment of the log, counted.  0 or an errno. */
 int kv_sync_log(struct kevo *db, const struct kv_seg *s);
 
-/* Bring the log to disk up to seq.  0, or KEVO_EUNKNOWN. */
+/* Bring the log to disk up to seq.  0, or KEVO_EUNKNOWN.  Who waits for
+ * that, or for a commit that became visible by it, is woken. */
 int kv_sync_to(struct kevo *db, uint64_t seq);
 
 /* What depends on state read under WRITER may leave the process after
@@ -442,6 +444,9 @@ void kv_read_counted(struct kevo *db, uint64_t began, int rc,
 void kv_seek_counted(struct kevo *db, uint64_t began);
 void kv_count_read(struct kevo *db, enum kv_stat s, uint64_t n);
 void kv_count_failure(struct kevo *db, int rc);
+
+/* Control, for what a reader may change in it too; NULL: it may not. */
+struct kv_control *kv_writable_control(struct kevo *db);
 
 /* Forget where this reader counts; control may be another one. */
 void kv_reads_release(struct kevo *db);

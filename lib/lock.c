@@ -208,12 +208,14 @@ kv_slot_any(int fd)
 	return (uint32_t)(fl.l_start - KV_SLOT_BASE);
 }
 
-static void
+/* 0, or an errno. */
+static int
 futex_wait(_Atomic uint32_t *word, uint32_t value, int ms)
 {
 	struct timespec ts = { ms / 1000, (long)(ms % 1000) * 1000000 };
 
-	syscall(SYS_futex, word, FUTEX_WAIT_OP, value, &ts, NULL, 0);
+	return syscall(SYS_futex, word, FUTEX_WAIT_OP, value, &ts, NULL,
+	    0) == 0 ? 0 : errno;
 }
 
 static void
@@ -308,4 +310,41 @@ kv_word_unlock(_Atomic uint32_t *word)
 
 	if (old & KV_WORD_WAITERS)
 		futex_wake_all(word);
+}
+
+/* ---- events ------------------------------------------------------------ */
+
+/*
+ * The word changes also where the mark is set already: who is about to take
+ * it away must notice us.
+ */
+uint32_t
+kv_event_enter(_Atomic uint32_t *word)
+{
+	uint32_t old = atomic_load(word), new;
+
+	do
+		new = (old + 2) | KV_EVENT_SLEEPERS;
+	while (!atomic_compare_exchange_weak(word, &old, new));
+	atomic_thread_fence(memory_order_seq_cst);
+	return new;
+}
+
+int
+kv_event_sleep(_Atomic uint32_t *word, uint32_t seen, int ms)
+{
+	int e = futex_wait(word, seen, ms);	/* E3_SLEEP */
+
+	return e == ETIMEDOUT ? 0 : e == EINTR ? -1 : 1;
+}
+
+void
+kv_event_wake(_Atomic uint32_t *word)
+{
+	uint32_t mine = atomic_fetch_add(word, 2) + 2;	/* T3_COUNT */
+
+	futex_wake_all(word);				/* T4_WAKE */
+	if (mine & KV_EVENT_SLEEPERS)
+		atomic_compare_exchange_strong(word, &mine,
+		    mine & ~KV_EVENT_SLEEPERS);		/* T5_UNMARK */
 }

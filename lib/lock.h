@@ -19,6 +19,9 @@
  * that byte is still locked; if not, the owner is dead and its work is the
  * new owner's to repair.  A word is never freed by time.
  *
+ * Besides, an event word, by which who waits for something that others do is
+ * woken without their knowing of it beforehand.
+ *
  * Only this file calls fcntl() for locks, and futex().  LOCK is readable by
  * writers only: a reader could otherwise hold a byte and feign a life.
  */
@@ -124,5 +127,41 @@ kv_word_try(_Atomic uint32_t *word, uint32_t slot)
  * by another event.  KV_WORD_TIMEOUT: it was taken, look again. */
 enum kv_word_result kv_word_step(_Atomic uint32_t *word, int fd,
     uint32_t slot, int wait_ms);
+
+/*
+ * An event word counts, and has a mark that somebody sleeps on it.  The steps
+ * have the names of tests/model/event.pml.
+ *
+ * Who waits announces itself, then looks whether what it waits for is there,
+ * and if not, sleeps.  Who does something announces it after it has done it,
+ * which is one load where nobody waits.  Both orders are sequentially
+ * consistent: either the one finds the mark, or the other what was done.
+ *
+ * Who finds the mark counts, wakes everybody, and takes the mark away unless
+ * somebody has announced itself since it counted.  So nobody who dies in the
+ * midst of it leaves a sleeper without a mark, and one who dies asleep costs
+ * somebody one wake.
+ */
+#define KV_EVENT_SLEEPERS	1u	/* the mark; the count is above it */
+
+/* Announce a sleeper; returns what to sleep on. */
+uint32_t kv_event_enter(_Atomic uint32_t *word);	/* E1_ENTER */
+
+/*
+ * Sleep at most ms, unless the word is another than `seen` by now.  Returns 1
+ * if it is or somebody woke us, 0 if the time is over, -1 if a signal came.
+ * Works in a map that is only for reading.
+ */
+int kv_event_sleep(_Atomic uint32_t *word, uint32_t seen, int ms);
+
+void kv_event_wake(_Atomic uint32_t *word);
+
+/* What was done before is done: wake who waits. */
+static inline void
+kv_event_tell(_Atomic uint32_t *word)
+{
+	if (atomic_load(word) & KV_EVENT_SLEEPERS)		/* T2_LOOK */
+		kv_event_wake(word);
+}
 
 #endif /* KV_LOCK_H */

@@ -78,6 +78,7 @@ retire(struct kv_check *ck)
 		return rc;
 	if (c != NULL) {
 		atomic_store(&c->retired, 1);
+		kv_event_tell(&c->event);
 		kv_control_unmap(c, fd);
 	}
 	return 0;

@@ -15,7 +15,7 @@
  */
 
 static int
-map_for_counting(struct kevo *db, int ctl_fd)
+map_for_writing(struct kevo *db, int ctl_fd)
 {
 	struct kv_env quiet;
 	struct kv_file_id ours, theirs;
@@ -49,7 +49,20 @@ readers_control(struct kevo *db)
 		return NULL;
 	if (db->ctl == NULL)
 		fd = kv_cold_control(db);
-	if (db->reads == NULL && map_for_counting(db, fd) != 0)
+	if (db->reads == NULL && map_for_writing(db, fd) != 0)
+		db->reads_refused = 1;
+	return db->reads;
+}
+
+struct kv_control *
+kv_writable_control(struct kevo *db)
+{
+	if (db->private_index || db->ctl == NULL)
+		return NULL;
+	if (!(db->flags & KEVO_RDONLY))
+		return db->ctl;
+	if (db->reads == NULL && !db->reads_refused &&
+	    map_for_writing(db, db->ctl_fd) != 0)
 		db->reads_refused = 1;
 	return db->reads;
 }

@@ -559,6 +559,8 @@ install_control(struct build *b, struct kv_control *old)
 	    "shm/control") != 0)
 		rc = kv_fail_errno(&db->env, kv_path(&db->dir, "shm/control"),
 		    "put in place");
+	if (old != NULL)
+		kv_event_tell(&old->event);
 	if (rc != 0)
 		unlinkat(db->dir.fd, CONTROL_TMP, 0);
 	return rc;

@@ -2,6 +2,7 @@
 
 #include "count.h"
 #include "db.h"
+#include "lock.h"
 #include "record.h"
 
 /*
@@ -119,7 +120,8 @@ repair_rotation(struct kevo *db)
 	}
 	kv_count(c, KV_STAT_REPAIR_ROTATION, 1);
 	kv_count(c, KV_STAT_ROTATIONS, 1);
-	atomic_store_explicit(&c->active, t->segment, memory_order_release);
+	atomic_store(&c->active, t->segment);
+	kv_event_tell(&c->event);
 	kv_clear_writing(c);
 	return kv_view_extend(db);
 }

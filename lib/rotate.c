@@ -7,6 +7,7 @@
 
 #include "count.h"
 #include "db.h"
+#include "lock.h"
 
 /*
  * Rotation: the active segment is sealed and the next one begins.  WRITER is
@@ -141,7 +142,8 @@ kv_rotate(struct kevo *db, uint64_t need, uint64_t nops)
 	atomic_store_explicit(&c->reserved_to, KV_SEGMENT_HEAD,
 	    memory_order_relaxed);
 	kv_set_tail(c, &t);
-	atomic_store_explicit(&c->active, t.segment, memory_order_release);
+	atomic_store(&c->active, t.segment);
+	kv_event_tell(&c->event);
 	kv_clear_writing(c);
 	kv_count(c, KV_STAT_ROTATIONS, 1);
 	kv_count(c, KV_STAT_ROTATION_NS, kv_mono_ns() - began);

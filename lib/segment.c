@@ -120,18 +120,17 @@ kv_payload_sound(const uint8_t *p, uint32_t len)
 }
 
 uint64_t
-kv_record_verify(const uint8_t *log, uint64_t len, uint64_t off,
+kv_record_verify_at(const uint8_t *rec, uint64_t len, uint64_t nonce,
     uint64_t prev_chain, uint64_t seq)
 {
-	const uint8_t *rec = log + off;
 	struct kv_frame f;
 	uint64_t total;
 
-	if (off > len || len - off < KV_FRAME_LEN ||
-	    kv_frame_decode(rec, &f, segment_nonce(log)) != 0 || f.seq != seq)
+	if (len < KV_FRAME_LEN || kv_frame_decode(rec, &f, nonce) != 0 ||
+	    f.seq != seq)
 		return 0;
 	total = kv_record_len(f.payload_len);
-	if (total > len - off)
+	if (total > len)
 		return 0;
 	if (get_le64(rec + total - KV_TRAILER_LEN) !=
 	    kv_chain(rec, total - KV_TRAILER_LEN, prev_chain))
@@ -139,6 +138,14 @@ kv_record_verify(const uint8_t *log, uint64_t len, uint64_t off,
 	if (!kv_payload_sound(rec + KV_FRAME_LEN, f.payload_len))
 		return 0;
 	return total;
+}
+
+uint64_t
+kv_record_verify(const uint8_t *log, uint64_t len, uint64_t off,
+    uint64_t prev_chain, uint64_t seq)
+{
+	return off > len ? 0 : kv_record_verify_at(log + off, len - off,
+	    segment_nonce(log), prev_chain, seq);
 }
 
 void

@@ -95,6 +95,10 @@ int kv_payload_sound(const uint8_t *p, uint32_t len);
 uint64_t kv_record_verify(const uint8_t *log, uint64_t len, uint64_t off,
     uint64_t prev_chain, uint64_t seq);
 
+/* The same of a record that begins at rec, in a segment of this nonce. */
+uint64_t kv_record_verify_at(const uint8_t *rec, uint64_t len, uint64_t nonce,
+    uint64_t prev_chain, uint64_t seq);
+
 /*
  * Does anything in the len bytes say that sequence seq, which is bad at off,
  * was on disk once?  Looks at every eight bytes after off for a sound frame

@@ -157,8 +157,8 @@ sync_beside(struct kevo *db)
 	return rc;
 }
 
-int
-kv_sync_to(struct kevo *db, uint64_t seq)
+static int
+sync_to(struct kevo *db, uint64_t seq)
 {
 	struct kv_control *c = db->ctl;
 	int64_t patience = -1;
@@ -167,8 +167,7 @@ kv_sync_to(struct kevo *db, uint64_t seq)
 	for (;;) {
 		enum kv_word_result r;
 
-		if (atomic_load_explicit(&c->synced, memory_order_acquire) >=
-		    seq)
+		if (atomic_load(&c->synced) >= seq)
 			return 0;
 		if (atomic_load_explicit(&c->failed, memory_order_acquire))
 			return kv_fail(&db->env, KEVO_EUNKNOWN, "%s: another "
@@ -195,6 +194,19 @@ kv_sync_to(struct kevo *db, uint64_t seq)
 		if (rc != 0)
 			return rc;
 	}
+}
+
+/*
+ * Whoever finds its commit synced tells of it, not only who synced: that one
+ * may have died before it did.  So an acknowledged commit was told.
+ */
+int
+kv_sync_to(struct kevo *db, uint64_t seq)
+{
+	int rc = sync_to(db, seq);
+
+	kv_event_tell(&db->ctl->event);
+	return rc;
 }
 
 /*
@@ -265,7 +277,8 @@ publish(struct kevo *db, uint64_t seq, enum kevo_sync sync)
 		return 0;
 	if (hides_behind_full(c))
 		return kv_sync_to(db, seq);
-	kv_raise(&c->visible, seq);
+	kv_raise(&c->visible, seq);				/* T1_DO */
+	kv_event_tell(&c->event);
 	return sync == KEVO_SYNC_BATCH && batch_is_due(c) ?
 	    kv_sync_to(db, seq) : 0;
 }

@@ -20,6 +20,14 @@ quick	breaks	insert	SEQ_ONLY
 quick	breaks	insert	ALWAYS
 quick	breaks	insert	LINK_FIRST
 quick	breaks	insert	END_LATE
+quick	holds	event
+full	holds	event	KILLS=2
+quick	breaks	event	LOOK_FIRST
+quick	breaks	event	TELL_FIRST
+quick	breaks	event	UNMARK_FIRST
+quick	breaks	event	UNMARK_ALWAYS
+quick	breaks	event	ENTER_QUIET
+quick	breaks	event	TELL_DOER
 quick	holds	commit	WRITERS=2
 full	holds	commit	KILLS=1
 full	holds	commit	FULL_ONLY
