@@ -421,8 +421,9 @@ int kv_sync_log(struct kevo *db, const struct kv_seg *s);
  * that, or for a commit that became visible by it, is woken. */
 int kv_sync_to(struct kevo *db, uint64_t seq);
 
-/* What depends on state read under WRITER may leave the process after
- * this. */
+/* What depends on the state up to seq, read under WRITER, may leave the
+ * process after this: it is as durable as its writers asked for, and visible.
+ * 0, or KEVO_EUNKNOWN. */
 int kv_settle(struct kevo *db, uint64_t seq);
 
 /* ---- reads.c ----------------------------------------------------------- */

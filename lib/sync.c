@@ -303,9 +303,15 @@ kv_settle(struct kevo *db, uint64_t seq)
 	uint64_t full = atomic_load_explicit(&c->full_to,
 	    memory_order_relaxed);
 
+	int rc;
+
 	if (full > seq)
 		full = seq;
-	if (full <= atomic_load_explicit(&c->synced, memory_order_acquire))
-		return 0;
-	return kv_sync_to(db, full);
+	if (full > atomic_load_explicit(&c->synced, memory_order_acquire) &&
+	    (rc = kv_sync_to(db, full)) != 0)
+		return rc;
+	/* What stands above it did not ask for the disk.  Its writer may not
+	 * have come to this line, but who is answered sees it from now on. */
+	kv_raise(&c->visible, seq);
+	return 0;
 }

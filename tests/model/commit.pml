@@ -10,7 +10,8 @@
  * does not change, and a reader has no step that waits (P3); somebody can
  * always go on (P5); what an acknowledged commit wrote is seen by readers
  * that start later, `visible` never goes back, and no full commit is seen
- * before it is on disk (P9; with FULL_ONLY: none at all).
+ * before it is on disk (P9; with FULL_ONLY: none at all).  Who was answered
+ * under WRITER, as by a false condition, sees afterwards what it was told of.
  *
  * Broken variants:
  *   CLEAR_EARLY	W6 before W4
@@ -21,6 +22,7 @@
  *   FULL_TO_LATE	`full_to` after `appended`
  *   SYNCED_FIRST	`synced` is raised before `visible`: who finds itself
  *			synced answers, and is not visible yet
+ *   SETTLE_DISK	an answer waits for the disk, and not for `visible`
  *   NONE_DIRECT	none does not queue behind full (B8)
  *   VISIBLE_STORE	`visible` is stored, not raised (A10)
  *   VISIBLE_FIRST	`visible` before fdatasync
@@ -106,6 +108,18 @@ inline acknowledge()
 	fi
 }
 
+/* What was read is seen, and on disk if its writer asked for that. */
+inline settled()
+{
+	assert(visible >= seq);
+	i = 1;
+	do
+	:: i > seq -> break
+	:: i <= seq -> assert(!is_full[i] || disk[i]); i++
+	od;
+	i = 0
+}
+
 proctype Writer(byte me)
 {
 	byte seq, end, i;
@@ -144,6 +158,27 @@ proctype Writer(byte me)
 		fi;
 		STEP(writing = 0; off = 0)
 	:: else
+	fi;
+	/* Not a commit, but an answer about all that is there: kv_settle() */
+	if
+	:: true
+	:: me == 1 ->
+		STEP(seq = tail; heir = false);
+		STEP(assert(writer == me); writer = 0);
+		STEP(end = (full_to > seq -> seq : full_to));
+		if
+		:: end > synced ->
+			STEP(end = appended);
+			STEP(write_disk());
+			STEP(publish(end));
+			STEP(RAISE(synced, end))
+		:: else
+		fi;
+#ifndef SETTLE_DISK
+		STEP(RAISE(visible, seq));
+#endif
+		STEP(settled());
+		goto done
 	fi;
 	/* W2_MARK */
 	STEP(seq = tail + 1; off = seq; heir = false);

@@ -39,6 +39,7 @@ quick	breaks	commit	ZERO_ALWAYS
 quick	breaks	commit	WRITERS=2	FULL_TO_LATE
 quick	breaks	commit	WRITERS=2	SYNCED_FIRST
 quick	breaks	commit	WRITERS=2	NONE_DIRECT
+quick	breaks	commit	WRITERS=2	SETTLE_DISK
 quick	breaks	commit	VISIBLE_STORE
 quick	breaks	commit	VISIBLE_FIRST
 quick	breaks	commit	SYNC_OWN_END
