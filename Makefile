@@ -67,6 +67,7 @@ ship_src := $(sort $(wildcard lib/ship/*.c))
 unit_src := $(sort $(wildcard tests/unit/*_test.c))
 unit_help_src := $(filter-out $(unit_src),$(sort $(wildcard tests/unit/*.c)))
 prog_src := $(sort $(wildcard tests/cli/*.c tests/crash/*.c))
+history_src := $(sort $(wildcard tests/history/*.c))
 fault_src := $(sort $(wildcard tests/fault/*.c))
 pages := $(sort $(wildcard man/*.[1-8]))
 
@@ -407,7 +408,8 @@ $(shiptool_dyn): $(B)/dyn/bin/%: $(B)/bin/%
 
 # ---- tests ----------------------------------------------------------------
 
-test_obj := $(patsubst %.c,$(B)/%.o,$(unit_src) $(unit_help_src) $(prog_src))
+test_obj := $(patsubst %.c,$(B)/%.o,$(unit_src) $(unit_help_src) $(prog_src) \
+	$(history_src))
 unit_bin := $(unit_src:%.c=$(B)/%)
 prog_bin := $(prog_src:%.c=$(B)/%)
 fault_lib := $(fault_src:tests/fault/%.c=$(B)/tests/lib%.so)
@@ -432,6 +434,14 @@ $(unit_bin) $(prog_bin): $(B)/%: $(B)/%.o $(B)/tests/help.a $(B)/dyn/cli.a \
 $(B)/tests/unit/bench_test: private own_libs = $(B)/dyn/bench.a -lm
 $(B)/tests/unit/bench_test: $(B)/dyn/bench.a
 
+# One program of several files.
+history_bin := $(if $(history_src),$(B)/tests/history/history)
+
+$(history_bin): $(history_src:%.c=$(B)/%.o) $(B)/internal.a $(B)/ld_lib.cmd
+	$(call say,LINK   )
+	$(Q)$(CC) $(san_flags) $(CFLAGS) $(LDFLAGS) -o $@ \
+	    $(filter %.o,$^) $(B)/internal.a $(CODEC_LIBS) $(LIBS)
+
 $(fault_lib): $(B)/tests/lib%.so: tests/fault/%.c $(B)/cc_test.cmd
 	$(call say,LINK   )
 	@mkdir -p $(@D)
@@ -445,7 +455,7 @@ again = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
 UNIT = $(unit_bin)
 CLI = $(sort $(wildcard tests/build/*.bats tests/cli/*.bats \
 	tests/walship/*.bats))
-CRASH = $(sort $(wildcard tests/crash/*.sh))
+CRASH = $(sort $(wildcard tests/crash/*.sh tests/history/*.sh))
 JOBS = $(shell nproc 2>/dev/null || echo 2)
 KEVO_LONG_SECONDS = 600
 TESTS = $(CRASH) $(CLI) $(UNIT)
@@ -454,7 +464,7 @@ TESTS = $(CRASH) $(CLI) $(UNIT)
 DEPS = contrib/deps.sh
 
 check-build: all $(dyn_bin) $(shiptool_dyn) $(unit_bin) $(prog_bin) \
-	$(fault_lib)
+	$(history_bin) $(fault_lib)
 
 test_env = KEVO_BUILD='$(abspath $(B))' KEVO_SAN='$(SAN)' BATS='$(BATS)' \
 	CC='$(CC)'
@@ -486,7 +496,8 @@ quickstart:
 
 lint_src = $(lib_src) $(ship_src) $(cli_src) $(shell_src) $(bench_src) \
 	$(walship_src) $(backup_src) $(tool_src) $(unit_src) \
-	$(unit_help_src) $(prog_src) $(fault_src)
+	$(unit_help_src) $(prog_src) $(history_src) \
+	$(fault_src)
 lint_sh = $(sort $(wildcard .ci/run contrib/*.sh contrib/check_kevo \
 	contrib/completion/*.sh \
 	tests/*.sh tests/*/*.sh))
