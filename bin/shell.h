@@ -3,7 +3,8 @@
  *
  * kevo-shell.c runs lines from the terminal, a script, -c or .read;
  * shell_verbs.c and shell_dot.c do what they say, with the help of
- * shell_db.c, which owns the handle and the transaction.  shell_out.c stands
+ * shell_db.c, which owns the handle and the transaction, and shell_tool.c,
+ * which runs other tools.  shell_out.c stands
  * in for cli_out.c: it implements those functions of cli.h for a program
  * that must survive a full disk and a pager that was left.  shell_edit.c is
  * the only file that knows libedit, and all of the shell works without it.
@@ -169,6 +170,15 @@ int shell_out_left(void);
 /* Write to a file from now on, or again to standard output (NULL).
  * Returns 0 or an errno. */
 int shell_out_file(const char *path);
+
+/* The descriptor that answers go to. */
+int shell_out_fd(void);
+
+/* ---- shell_tool.c ------------------------------------------------------ */
+
+/* Run a tool on the database that is open: its status; above 1, or if a
+ * signal ended it, it is trouble. */
+int shell_tool(struct shell *sh, char *const argv[]);
 
 /* ---- shell_lines.c: input ---------------------------------------------- */
 

@@ -315,6 +315,13 @@ offer_operand(struct shell *sh, struct shell_choices *c,
 	} else if (word_is(t, 0, ".open") || word_is(t, 0, ".read") ||
 	    word_is(t, 0, ".output")) {
 		offer_files(c, t);
+	} else if (word_is(t, 0, ".check")) {
+		offer(c, t, "fast");
+	} else if (word_is(t, 0, ".compact")) {
+		offer(c, t, "full");
+	} else if (word_is(t, 0, ".timer")) {
+		offer(c, t, "on");
+		offer(c, t, "off");
 	} else if (word_is(t, 0, ".help")) {
 		offer_commands(c, t, shell_verbs);
 		offer_commands(c, t, shell_dots);

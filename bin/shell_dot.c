@@ -179,6 +179,23 @@ run_compact(struct shell *sh, struct shell_text *t)
 }
 
 static int
+run_check(struct shell *sh, struct shell_text *t)
+{
+	char name[] = "kevo-check", fast[] = "--fast", end[] = "--";
+	char what[WORD_ROOM];
+	int rc;
+
+	if ((rc = operand(sh, t, what)) != 0)
+		return rc;
+	if (strcasecmp(what, "fast") == 0)
+		return shell_tool(sh, (char *[]){ name, fast, end, sh->path,
+		    NULL });
+	if (what[0] != '\0')
+		return shell_fail(sh, EX_USAGE_, "usage: .check [fast]");
+	return shell_tool(sh, (char *[]){ name, end, sh->path, NULL });
+}
+
+static int
 run_stats(struct shell *sh, struct shell_text *t)
 {
 	static const char *const modes[] = { "default", "full", "batch",
@@ -434,6 +451,8 @@ const struct shell_command shell_dots[] = {
 	{ ".flush", "", "bring all changes to disk", run_flush },
 	{ ".compact", "[full]", "merge tables and give space back",
 	    run_compact },
+	{ ".check", "[fast]", "look whether everything is as it was written",
+	    run_check },
 	{ ".mode", "[rows|FORMAT]", "how GET and SCAN show records",
 	    run_mode },
 	{ ".limit", "[N]", "show at most N rows of a SCAN (0: all)",

@@ -300,6 +300,12 @@ shell_out_left(void)
 }
 
 int
+shell_out_fd(void)
+{
+	return out.fd;
+}
+
+int
 shell_out_file(const char *path)
 {
 	char *copy;

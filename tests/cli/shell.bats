@@ -269,7 +269,7 @@ Transaction committed (T ms)
 	is d kevo-scan -k a.kv d
 	for line in PUT 'PUT k' 'GET' 'GET a b' 'GET ""' 'PUT "" v' 'GET "a' \
 		'GET "a"b' 'GET "\q"' 'DELETE a b' 'COMMIT x' '.compact x' \
-		'.backup x' '.check' '.watch' '.exit now' '.limit x' \
+		'.backup x' '.check x' '.watch' '.exit now' '.limit x' \
 		'.mode xml' '.timer maybe' '.open' '.read' 'ä'; do
 		script 64 "$line"
 		matches "$stderr" 'kevo-shell: *'
