@@ -302,7 +302,6 @@ kv_settle(struct kevo *db, uint64_t seq)
 	struct kv_control *c = db->ctl;
 	uint64_t full = atomic_load_explicit(&c->full_to,
 	    memory_order_relaxed);
-
 	int rc;
 
 	if (full > seq)
@@ -313,5 +312,6 @@ kv_settle(struct kevo *db, uint64_t seq)
 	/* What stands above it did not ask for the disk.  Its writer may not
 	 * have come to this line, but who is answered sees it from now on. */
 	kv_raise(&c->visible, seq);
+	kv_event_tell(&c->event);
 	return 0;
 }
