@@ -121,7 +121,9 @@ look_at_top(struct kv_check *ck, const char *name, void *arg)
 {
 	static const char *const known[] = {
 		"FORMAT", "LOCK", "PINS", KV_CONF_NAME, "wal", "table",
-		"version", "shm", "slots", KV_SPARE_NAME, NULL
+		"version", "shm", "slots", "epochs", KV_SPARE_NAME,
+		/* of a backup that was unpacked */
+		"KEVO-BASE", "SUMS", "END", NULL
 	};
 	static const char *const temporary[] = {
 		"FORMAT.tmp", KV_CONF_TMP, KV_SPARE_NAME ".tmp", NULL

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -147,6 +148,12 @@ int
 kv_file_lock(int fd)
 {
 	return byte_lock(fd, F_OFD_SETLK, F_WRLCK, 0, 0, NULL) == 0;
+}
+
+int
+kv_dir_lock(int fd)
+{
+	return flock(fd, LOCK_EX | LOCK_NB) == 0;
 }
 
 /* A write lease is granted only if there is no other open description. */

@@ -64,6 +64,9 @@ int kv_compacting_other(int fd);
  * somebody else has it locked. */
 int kv_file_lock(int fd);
 
+/* The same for a directory, through any descriptor of it that reads. */
+int kv_dir_lock(int fd);
+
 /*
  * Pins.  Who keeps a snapshot holds the byte of its version in the file
  * PINS, shared, through a descriptor that may be read-only; so the kernel
