@@ -4,6 +4,8 @@
 #include "db.h"
 #include "lock.h"
 #include "record.h"
+#include "role.h"
+#include "slots.h"
 
 /*
  * Committing.  The steps have the names that tests/model gives them.
@@ -151,8 +153,9 @@ tail_is_sound(const struct kevo *db, const struct kv_seg *s)
 	    memory_order_relaxed);
 	if (writing == KV_WRITING_SEAL)
 		return 1;	/* the rotation may have moved it on */
+	/* Several records at once, when they are copied. */
 	if (t->seq != appended && (writing == KV_WRITING_NOTHING ||
-	    t->seq != appended + 1))
+	    t->seq < appended))
 		return 0;
 	return t->segment == s->counter &&
 	    kv_chain_before(s, t->off, &chain) == 0 && chain == t->chain;
@@ -179,7 +182,7 @@ take_writer(struct kevo *db, int64_t deadline)
 }
 
 int
-kv_writer_lock(struct kevo *db)
+kv_log_lock(struct kevo *db)
 {
 	struct kv_seg *active;
 	int64_t deadline;
@@ -219,6 +222,19 @@ kv_writer_lock(struct kevo *db)
 	}
 	return kv_fail(&db->env, KEVO_EBUSY, "%s: its shared memory keeps "
 	    "being rebuilt", db->path);
+}
+
+int
+kv_writer_lock(struct kevo *db)
+{
+	int rc;
+
+	if ((rc = kv_log_lock(db)) != 0)
+		return rc;
+	if (atomic_load_explicit(&db->ctl->role, memory_order_relaxed) !=
+	    KV_ROLE_PRIMARY && (rc = kv_role_may_write(db)) != 0)
+		kv_writer_unlock(db);
+	return rc;
 }
 
 void
@@ -281,7 +297,6 @@ reserve_log(struct kevo *db, struct kv_seg *s, uint64_t end)
 	return rc;
 }
 
-/* Room in the log and in the index, so that nothing below lacks any. */
 static int
 make_room(struct kevo *db, uint64_t total, uint64_t nops, struct kv_seg **out)
 {
@@ -293,7 +308,9 @@ make_room(struct kevo *db, uint64_t total, uint64_t nops, struct kv_seg **out)
 		return rc;
 	if (kv_tail(c)->off + total + KV_SEAL_LEN > s->log_len ||
 	    (rc = kv_index_grow(db, s, nops)) == KV_RETRY) {
-		rc = kv_rotate(db, total, nops);
+		if ((rc = kv_slots_may_grow(db)) != 0)
+			return rc;
+		rc = kv_rotate(db, total, nops, NULL);
 		if (rc == KEVO_EUNKNOWN)
 			rc = KEVO_EIO;	/* earlier commits; not this one */
 		db->rotated = 1;
@@ -310,6 +327,19 @@ make_room(struct kevo *db, uint64_t total, uint64_t nops, struct kv_seg **out)
 	return reserve_log(db, s, kv_tail(c)->off + total + KV_SEAL_LEN);
 }
 
+/* A full disk is a reason to give up what a slow replica keeps of it. */
+int
+kv_log_room(struct kevo *db, uint64_t total, uint64_t nops,
+    struct kv_seg **out)
+{
+	int rc;
+
+	do
+		rc = make_room(db, total, nops, out);
+	while (rc == KEVO_EIO && kv_slots_relieve(db, total));
+	return rc;
+}
+
 /* Frame, padding and trailer around the operations of a batch. */
 static uint64_t
 finish_record(struct kevo_batch *b, const struct kv_tail *t, uint64_t nonce,
@@ -321,7 +351,7 @@ finish_record(struct kevo_batch *b, const struct kv_tail *t, uint64_t nonce,
 	put_le32(b->buf + KV_FRAME_LEN, b->count);
 	put_le32(b->buf + KV_FRAME_LEN + 4, 0);
 	f.payload_len = (uint32_t)(b->len - KV_FRAME_LEN);
-	f.type = KV_RECORD_COMMIT;
+	f.type = b->mark ? KV_RECORD_MARK : KV_RECORD_COMMIT;
 	f.seq = t->seq + 1;
 	f.time_ns = now > t->time_ns ? now : t->time_ns + 1;
 	f.durable = synced;
@@ -367,10 +397,10 @@ kv_append(struct kevo *db, struct kevo_batch *b, enum kevo_sync sync,
 	uint64_t time_ns;
 	int rc;
 
-	if ((rc = make_room(db, total, b->count, &s)) != 0)
+	if ((rc = kv_log_room(db, total, b->count, &s)) != 0)
 		return rc;
 	t = *kv_tail(c);
-	finish_record(b, &t, c->nonce, atomic_load_explicit(&c->synced,
+	finish_record(b, &t, s->head.nonce, atomic_load_explicit(&c->synced,
 	    memory_order_relaxed), &time_ns);
 	kv_mark_writing(c, KV_WRITING_RECORD, t.off, total);	/* W2_MARK */
 	memcpy(s->log + t.off, b->buf, (size_t)total);		/* W3_APPEND */

@@ -187,10 +187,10 @@ seal(struct kv_work *w, uint64_t *last_segment, uint64_t *last_seq)
 	struct kevo *db = w->db;
 	int rc;
 
-	if ((rc = kv_writer_lock(db)) != 0)
+	if ((rc = kv_log_lock(db)) != 0)
 		return rc;
 	if (kv_tail(db->ctl)->off > KV_SEGMENT_HEAD)
-		rc = kv_rotate(db, 0, 0);
+		rc = kv_rotate(db, 0, 0, NULL);
 	*last_segment = kv_tail(db->ctl)->segment - 1;
 	*last_seq = kv_tail(db->ctl)->seq;
 	kv_writer_unlock(db);

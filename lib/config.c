@@ -220,7 +220,7 @@ kevo_config_set(struct kevo *db, const char *const *changes)
 	kv_conf_init(&any);
 	if ((rc = kv_usable(db)) != 0 ||
 	    (rc = kv_conf_apply(&db->env, changes, &any)) != 0 ||
-	    (rc = kv_warm_up(db)) != 0 || (rc = kv_writer_lock(db)) != 0)
+	    (rc = kv_warm_up(db)) != 0 || (rc = kv_log_lock(db)) != 0)
 		return rc;
 	rc = change(db, changes);
 	kv_writer_unlock(db);

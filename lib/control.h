@@ -59,8 +59,9 @@ struct kv_control {
 	uint64_t generation;		/* random; part of index names */
 	uint64_t dev, ino, birth_ns;	/* of this file, against copies */
 	uint64_t wal_ino;		/* of wal/ */
-	uint64_t nonce;			/* from FORMAT, as are the next two */
-	uint32_t epoch;
+	uint64_t nonce;			/* from FORMAT, as are the next two: */
+	uint32_t epoch;			/* of the first epoch; the one in force
+					 * is that of the active segment */
 	uint32_t mode;
 	uint64_t hash;			/* XXH3-64 of the fields before */
 
@@ -115,8 +116,13 @@ struct kv_control {
 	_Atomic uint64_t conf_stamp;
 	_Atomic uint64_t setting[KV_SETTINGS_ROOM];
 
+	/* Who may write: enum kv_role, or 0: the file `role` says it.  By who
+	 * changes it, and by who finds 0; both have WRITER. */
+	_Atomic uint32_t role;
+	uint32_t pad;
+
 	/* For fields to come; the counters behind stay in their place. */
-	uint64_t room[30];
+	uint64_t room[29];
 
 	struct kv_hot_counters hot;	/* to the end of the first page */
 	struct kv_counters cold;	/* all of the second */

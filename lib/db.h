@@ -75,6 +75,7 @@ struct kevo_batch {
 	uint32_t count;
 	uint32_t deletes;	/* of them */
 	uint64_t user_bytes;	/* keys and values */
+	int mark;		/* a record that begins an epoch */
 };
 
 struct kevo {
@@ -361,10 +362,24 @@ int kv_index_grow(struct kevo *db, struct kv_seg *s, uint64_t nops);
 
 /* ---- commit.c ---------------------------------------------------------- */
 
-/* Take WRITER, after repairing what a dead owner left.  Then the view
- * covers the active segment. */
+/*
+ * Take WRITER, after repairing what a dead owner left.  Then the view covers
+ * the active segment.  For who is going to commit; KEVO_EPERM: this is no
+ * primary, as the message says.
+ */
 int kv_writer_lock(struct kevo *db);
 void kv_writer_unlock(struct kevo *db);
+
+/* The same whatever the role: for sealing, settings, verbatim records. */
+int kv_log_lock(struct kevo *db);
+
+/*
+ * Under WRITER: room for total bytes of records in the log and for nops
+ * operations in the index, so that appending them lacks nothing.  It may
+ * rotate; *out is the active segment then.
+ */
+int kv_log_room(struct kevo *db, uint64_t total, uint64_t nops,
+    struct kv_seg **out);
 
 /*
  * Append a batch as one commit; WRITER is held.  sync is not
@@ -390,12 +405,22 @@ void kv_clear_writing(struct kv_control *c);
 
 /* ---- rotate.c, repair.c ------------------------------------------------ */
 
+/* What the next segment is part of. */
+struct kv_line {
+	uint32_t epoch;
+	uint64_t nonce;
+	uint32_t flags;		/* of its header */
+};
+
 /*
  * Seal the active segment and begin the next one, with room for a record of
- * need bytes.  Each step can be repeated, so an heir of WRITER that finds
- * the mark simply calls it again.  A failure leaves the mark set.
+ * need bytes, on the same line of history or (not NULL) another one.  Each
+ * step can be repeated, so an heir of WRITER that finds the mark simply calls
+ * it again; for the line it does not know, which whoever wanted it asks for
+ * once more.  A failure leaves the mark set.
  */
-int kv_rotate(struct kevo *db, uint64_t need, uint64_t nops);
+int kv_rotate(struct kevo *db, uint64_t need, uint64_t nops,
+    const struct kv_line *line);
 
 /* Finish or undo what the mark says.  KV_RETRY never comes back. */
 int kv_repair(struct kevo *db);

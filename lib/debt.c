@@ -4,6 +4,7 @@
 #include "compact.h"
 #include "count.h"
 #include "lock.h"
+#include "slots.h"
 
 /*
  * What a writer does so that the log and level 0 do not grow without bound:
@@ -146,6 +147,7 @@ kv_finish_commit(struct kevo *db, uint64_t seq, enum kevo_sync sync)
 
 	if (db->rotated) {
 		db->rotated = 0;
+		kv_slots_limit(db);
 		kv_after_rotate(db);
 	}
 	return rc;

@@ -353,16 +353,39 @@ kv_file_stat(struct kv_env *env, int fd, const char *name, uint64_t *size,
 	return 0;
 }
 
+static int
+look_at_fs(struct kv_env *env, const struct kv_dir *dir, struct statfs *fs)
+{
+	return fstatfs(dir->fd, fs) == 0 ? 0 : kv_fail_errno(env, dir->path,
+	    "examine");
+}
+
+static uint64_t
+fs_unit(const struct statfs *fs)
+{
+	return (uint64_t)(fs->f_frsize != 0 ? fs->f_frsize : fs->f_bsize);
+}
+
 int
 kv_free_bytes(struct kv_env *env, const struct kv_dir *dir, uint64_t *bytes)
 {
 	struct statfs fs;
+	int rc = look_at_fs(env, dir, &fs);
 
-	if (fstatfs(dir->fd, &fs) != 0)
-		return kv_fail_errno(env, dir->path, "examine");
-	*bytes = (uint64_t)fs.f_bavail * (uint64_t)(fs.f_frsize != 0 ?
-	    fs.f_frsize : fs.f_bsize);
-	return 0;
+	if (rc == 0)
+		*bytes = (uint64_t)fs.f_bavail * fs_unit(&fs);
+	return rc;
+}
+
+int
+kv_disk_bytes(struct kv_env *env, const struct kv_dir *dir, uint64_t *bytes)
+{
+	struct statfs fs;
+	int rc = look_at_fs(env, dir, &fs);
+
+	if (rc == 0)
+		*bytes = (uint64_t)fs.f_blocks * fs_unit(&fs);
+	return rc;
 }
 
 int

@@ -112,8 +112,10 @@ struct kv_file_id {
 int kv_file_stat(struct kv_env *env, int fd, const char *name,
     uint64_t *size, struct kv_file_id *id, uint32_t *nlink);
 
-/* Bytes that the file system of a directory has left for us. */
+/* Bytes that the file system of a directory has left for us, and in all. */
 int kv_free_bytes(struct kv_env *env, const struct kv_dir *dir,
+    uint64_t *bytes);
+int kv_disk_bytes(struct kv_env *env, const struct kv_dir *dir,
     uint64_t *bytes);
 
 /* Map len bytes shared from the start; more than the file has may be asked

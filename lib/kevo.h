@@ -435,6 +435,16 @@ uint64_t kevo_feed_version(const struct kevo_feed *f);
 void kevo_feed_position(const struct kevo_feed *f,
     char buf[KEVO_POSITION_LEN]);
 
+/*
+ * Complete the log's newest segment, if there is a commit in it, so that it
+ * can be copied as a file.  Writers do so by themselves when it is full.
+ * *version (may be NULL) gets the last commit that is in a complete segment.
+ *
+ * Returns 0, KEVO_NOTFOUND (there was nothing to complete), KEVO_EPERM (a
+ * reader), KEVO_EBUSY, KEVO_EIO, KEVO_ECORRUPT or KEVO_EREPLACED.
+ */
+int kevo_seal(struct kevo *db, uint64_t *version);
+
 /* ---- settings ---------------------------------------------------------- */
 
 /*

@@ -6,6 +6,7 @@
 #include "compact.h"
 #include "count.h"
 #include "db.h"
+#include "role.h"
 #include "version.h"
 
 /*
@@ -107,6 +108,10 @@ static const struct row {
 	    "Segments of the log that were completed" },
 	{ KV_STAT_ROTATION_NS, NS, "rotation_seconds", NULL, NULL,
 	    "Time that it took to complete segments" },
+	{ KV_STAT_APPLIED, NONE, "applied_commits", NULL, NULL,
+	    "Commits of a primary that were applied here" },
+	{ KV_STAT_APPLIED_BYTES, BYTES, "applied_bytes", NULL, NULL,
+	    "Bytes of their records" },
 
 	{ KV_STAT_GET_HITS, NONE, "gets", "result", "hit",
 	    "Lookups of one key" },
@@ -216,6 +221,11 @@ static const struct row {
 	    NULL, NULL, "When tables were last merged; 0: never" },
 	{ KV_STAT_REBUILD_LAST_NS, TIME, "last_rebuild_timestamp_seconds",
 	    NULL, NULL, "When the shared memory was last built; 0: never" },
+	{ KV_STAT_APPLIED_LAST_NS, TIME, "last_apply_timestamp_seconds",
+	    NULL, NULL, "When commits of a primary were last applied; 0: "
+	    "never" },
+	{ KV_STAT_PRIMARY_NS, TIME, "primary_timestamp_seconds", NULL, NULL,
+	    "The primary's clock when it last told of itself; 0: never" },
 }, hists[] = {
 	{ KV_HIST_COMMIT, NS, "commit_latency_seconds", "wait", "none",
 	    "Time of one commit that waits for the disk, or does not" },
@@ -320,8 +330,25 @@ tell_settings(struct teller *t, const struct kv_control *c)
 	}
 }
 
+/* For people: nothing is decided by it. */
+static const char *
+role(const struct kevo *db)
+{
+	uint32_t word = atomic_load_explicit(&db->ctl->role,
+	    memory_order_relaxed);
+	struct kv_role_note n;
+	struct kv_env quiet;
+
+	if (word < KV_ROLE_PRIMARY || word > KV_ROLE_FENCED) {
+		if (kv_role_read(&quiet, &db->dir, &n) != 0)
+			return kv_role_word(KV_ROLE_UNKNOWN);
+		word = n.role;
+	}
+	return kv_role_word((enum kv_role)word);
+}
+
 static void
-tell_identity(struct teller *t)
+tell_identity(struct teller *t, const struct kevo *db)
 {
 	static const char help[] = "Which database, and what looked at it";
 	char id[33];
@@ -330,6 +357,7 @@ tell_identity(struct teller *t)
 		snprintf(id + 2 * i, 3, "%02x", t->st.id[i]);
 	tell_text(t, "database", "id", help, id);
 	tell_text(t, "database", "kevo", help, KEVO_VERSION);
+	tell_text(t, "database", "role", help, role(db));
 }
 
 static void
@@ -345,6 +373,9 @@ tell_log(struct teller *t, uint64_t last_commit)
 	    "Newest commit in the log");
 	tell_gauge(t, "last_commit_timestamp_seconds", TIME, last_commit,
 	    "When it was made; 0: there is none");
+	tell_gauge(t, "primary_version", NONE,
+	    t->s.count[KV_STAT_PRIMARY_SEQ],
+	    "Newest commit of the primary, as it last said");
 	tell_gauge(t, "log_segments", NONE, st->segments,
 	    "Segments of the log, the active one included");
 	tell_gauge(t, "sealed_segments", NONE, st->segments - 1,
@@ -466,7 +497,7 @@ tell_all(struct kevo *db, struct teller *t)
 	uint64_t last = kv_tail(db->ctl)->time_ns;
 
 	kv_stats_get(db->ctl, &t->s);
-	tell_identity(t);
+	tell_identity(t, db);
 	tell_settings(t, db->ctl);
 	tell_log(t, t->st.appended != 0 ? last : 0);
 	tell_levels(t);

@@ -49,4 +49,7 @@ int kv_position_now(struct kevo *db, enum kv_position_of which,
  */
 int kv_position_at(struct kevo *db, uint64_t seq, struct kv_position *out);
 
+/* The same under WRITER, up to the end of the log. */
+int kv_position_find(struct kevo *db, uint64_t seq, struct kv_position *out);
+
 #endif /* KV_POSITION_H */

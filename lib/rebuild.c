@@ -12,6 +12,7 @@
 #include "db.h"
 #include "lock.h"
 #include "record.h"
+#include "slots.h"
 
 /*
  * Building a generation: control and the indexes, from FORMAT and the log.
@@ -299,6 +300,8 @@ scan_segment(struct build *b, struct kv_seg *s)
 	}
 	b->bytes += w.off;
 	b->sealed = r == KV_WALK_SEAL;
+	if (!last && !b->read_only)
+		kv_slots_link(&b->db->dir, &s->head, w.seq);
 	b->next_seq = w.seq + 1;
 	b->chain = w.chain;
 	if (last)

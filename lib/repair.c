@@ -74,34 +74,48 @@ roll_forward(struct kevo *db, struct kv_seg *s, uint64_t off, uint64_t len)
 	return 0;
 }
 
+/*
+ * The mark is on one record, or on several that were copied.  They are rolled
+ * forward one by one, each of them whole; what is behind the last whole one
+ * goes.  Where the mark begins before the tail, its owner, or an heir, had
+ * come further than it says.
+ */
 static int
 repair_record(struct kevo *db)
 {
 	struct kv_control *c = db->ctl;
 	const struct kv_tail *t = kv_tail(c);
-	uint64_t off = atomic_load(&c->writing_off);
+	uint64_t at = atomic_load(&c->writing_off);
 	uint64_t len = atomic_load(&c->writing_len);
-	uint64_t chain, whole, seq;
+	uint64_t chain, seq, end, whole, n = 0;
 	struct kv_seg *s;
 	int rc;
 
 	if ((rc = kv_active_seg(db, &s)) != 0)
 		return rc;
-	if (off > t->off || kv_chain_before(s, off, &chain) != 0 ||
-	    off > s->log_len || len > s->log_len - off)
-		return damaged_log(db, s, off);
-	seq = off == t->off ? t->seq + 1 : t->seq;
-	whole = kv_record_verify(s->log, s->log_len, off, chain, seq);
-	if (whole != 0)
-		rc = roll_forward(db, s, off, whole);
-	else if (off == t->off)
-		rc = zero_range(db, s, off, len);
-	else
-		rc = damaged_log(db, s, off);
-	if (rc != 0)
+	if (at > t->off || kv_chain_before(s, at, &chain) != 0 ||
+	    at > s->log_len || len > s->log_len - at)
+		return damaged_log(db, s, at);
+	end = at + len;
+	seq = t->seq + 1;
+	if (at < t->off)
+		seq = get_le64(s->log + at + 8);
+	while (at < end && (whole = kv_record_verify(s->log, s->log_len, at,
+	    chain, seq)) != 0) {
+		if ((rc = roll_forward(db, s, at, whole)) != 0)
+			return rc;
+		at += whole;
+		chain = get_le64(s->log + at - KV_TRAILER_LEN);
+		seq++;
+		n++;
+	}
+	t = kv_tail(c);
+	if (at != t->off || seq != t->seq + 1)
+		return damaged_log(db, s, at);
+	if (at < end && (rc = zero_range(db, s, at, end - at)) != 0)
 		return rc;
 	kv_clear_writing(c);
-	kv_count(c, whole != 0 ? KV_STAT_REPAIR_FINISHED :
+	kv_count(c, n > 0 ? KV_STAT_REPAIR_FINISHED :
 	    KV_STAT_REPAIR_UNDONE, 1);
 	return 0;
 }
@@ -114,7 +128,7 @@ repair_rotation(struct kevo *db)
 	int rc;
 
 	if (t->segment == atomic_load(&c->writing_len)) {
-		if ((rc = kv_rotate(db, 0, 0)) == 0)
+		if ((rc = kv_rotate(db, 0, 0, NULL)) == 0)
 			kv_count(c, KV_STAT_REPAIR_ROTATION, 1);
 		return rc;
 	}

@@ -1,13 +1,12 @@
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "compact.h"
 #include "count.h"
 #include "db.h"
 #include "lock.h"
+#include "slots.h"
 
 /*
  * Rotation: the active segment is sealed and the next one begins.  WRITER is
@@ -25,41 +24,6 @@ file_failed(struct kevo *db, struct kv_seg *s, const char *verb)
 
 	kv_segment_name(name, s->counter);
 	return kv_fail_errno(&db->env, kv_path(&db->dir, name), verb);
-}
-
-/*
- * Give a sealed segment its name in each replication slot.  A slot that
- * cannot take it is late, not a reason to refuse writes: it finds out by the
- * gap.
- */
-static void
-link_slots(struct kevo *db, const struct kv_seg *s, uint64_t last_seq)
-{
-	char from[KV_SEGMENT_NAME_LEN], to[512];
-	struct dirent *e;
-	DIR *d;
-	int fd;
-
-	if (last_seq < s->head.first_seq)
-		return;		/* empty: there is nothing to ship */
-	fd = kv_openat(db->dir.fd, "slots", O_RDONLY | O_DIRECTORY, 0);
-	if (fd < 0)
-		return;
-	if ((d = fdopendir(fd)) == NULL) {
-		close(fd);
-		return;
-	}
-	kv_segment_name(from, s->counter);
-	while ((e = readdir(d)) != NULL) {
-		if (e->d_name[0] == '.')
-			continue;
-		snprintf(to, sizeof(to), "slots/%.255s/%08x-%016llx-%016llx"
-		    ".seg", e->d_name, s->head.epoch,
-		    (unsigned long long)s->head.first_seq,
-		    (unsigned long long)last_seq);
-		linkat(db->dir.fd, from, db->dir.fd, to, 0);
-	}
-	closedir(d);
 }
 
 static int
@@ -81,8 +45,8 @@ write_seal(struct kevo *db, struct kv_seg *s, const struct kv_tail *t)
 }
 
 static int
-create_next(struct kevo *db, const struct kv_tail *t, uint64_t need,
-    uint64_t nops)
+create_next(struct kevo *db, const struct kv_line *line,
+    const struct kv_tail *t, uint64_t need, uint64_t nops)
 {
 	struct kv_control *c = db->ctl;
 	struct kv_segment_head h;
@@ -91,8 +55,9 @@ create_next(struct kevo *db, const struct kv_tail *t, uint64_t need,
 
 	memset(&h, 0, sizeof(h));
 	memcpy(h.id, c->id, 16);
-	h.epoch = c->epoch;
-	h.nonce = c->nonce;
+	h.epoch = line->epoch;
+	h.nonce = line->nonce;
+	h.flags = line->flags;
 	h.first_seq = t->seq + 1;
 	h.chain_before = t->chain;
 	h.created_ns = kv_now_ns();
@@ -108,16 +73,21 @@ create_next(struct kevo *db, const struct kv_tail *t, uint64_t need,
 }
 
 int
-kv_rotate(struct kevo *db, uint64_t need, uint64_t nops)
+kv_rotate(struct kevo *db, uint64_t need, uint64_t nops,
+    const struct kv_line *line)
 {
 	struct kv_control *c = db->ctl;
 	struct kv_tail t = *kv_tail(c);
 	uint64_t began = kv_mono_ns();
+	struct kv_line same;
 	struct kv_seg *s;
 	int rc, e;
 
 	if ((rc = kv_active_seg(db, &s)) != 0)
 		return rc;
+	same.epoch = s->head.epoch;
+	same.nonce = s->head.nonce;
+	same.flags = s->head.flags;
 	kv_mark_writing(c, KV_WRITING_SEAL, t.off, t.segment);
 	if ((rc = write_seal(db, s, &t)) != 0)
 		return rc;
@@ -133,9 +103,10 @@ kv_rotate(struct kevo *db, uint64_t need, uint64_t nops)
 	}
 	if (ftruncate(s->fd, (off_t)(t.off + KV_SEAL_LEN)) != 0)
 		return file_failed(db, s, "truncate");
-	link_slots(db, s, t.seq);
+	kv_slots_link(&db->dir, &s->head, t.seq);
 	kv_config_refresh(db);	/* a wrong one changes nothing */
-	if ((rc = create_next(db, &t, need, nops)) != 0)
+	rc = create_next(db, line != NULL ? line : &same, &t, need, nops);
+	if (rc != 0)
 		return rc;
 	t.segment++;
 	t.off = KV_SEGMENT_HEAD;
@@ -148,4 +119,40 @@ kv_rotate(struct kevo *db, uint64_t need, uint64_t nops)
 	kv_count(c, KV_STAT_ROTATIONS, 1);
 	kv_count(c, KV_STAT_ROTATION_NS, kv_mono_ns() - began);
 	return kv_view_extend(db);
+}
+
+/* Under WRITER. */
+static int
+seal(struct kevo *db)
+{
+	int rc;
+
+	if (kv_tail(db->ctl)->off == KV_SEGMENT_HEAD)
+		return KEVO_NOTFOUND;
+	rc = kv_rotate(db, 0, 0, NULL);
+	db->rotated = 1;
+	return rc == KEVO_EUNKNOWN ? KEVO_EIO : rc;	/* of no commit here */
+}
+
+int
+kevo_seal(struct kevo *db, uint64_t *version)
+{
+	uint64_t seq;
+	int rc;
+
+	if ((rc = kv_usable(db)) != 0 || (rc = kv_warm_up(db)) != 0 ||
+	    (rc = kv_log_lock(db)) != 0)
+		return kv_result(db, rc);
+	rc = seal(db);
+	seq = kv_tail(db->ctl)->seq;
+	kv_writer_unlock(db);
+	db->began_ns = 0;
+	if (rc >= 0 && version != NULL)
+		*version = seq;
+	if (db->rotated) {
+		db->rotated = 0;
+		kv_slots_limit(db);
+		kv_after_rotate(db);
+	}
+	return kv_result(db, rc);
 }

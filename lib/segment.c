@@ -33,6 +33,7 @@ kv_segment_head_encode(uint8_t buf[KV_SEGMENT_HEAD],
 	put_le32(buf + 12, SEGMENT_VERSION);
 	memcpy(buf + 16, h->id, 16);
 	put_le32(buf + 32, h->epoch);
+	put_le32(buf + 36, h->flags);
 	put_le64(buf + 40, h->nonce);
 	put_le64(buf + 48, h->first_seq);
 	put_le64(buf + 56, h->chain_before);
@@ -52,10 +53,11 @@ kv_segment_head_decode(const uint8_t buf[KV_SEGMENT_HEAD],
 	    h->hash != kv_hash(buf, 120, 0) ||
 	    get_le32(buf + 8) != KV_SEGMENT_HEAD ||
 	    get_le32(buf + 12) != SEGMENT_VERSION ||
-	    get_le32(buf + 36) != 0)
+	    (get_le32(buf + 36) & ~KV_SEGMENT_COPIED) != 0)
 		return -1;
 	memcpy(h->id, buf + 16, 16);
 	h->epoch = get_le32(buf + 32);
+	h->flags = get_le32(buf + 36);
 	h->nonce = get_le64(buf + 40);
 	h->first_seq = get_le64(buf + 48);
 	h->chain_before = get_le64(buf + 56);
@@ -237,6 +239,8 @@ kv_claims_durable(const uint8_t *log, uint64_t len, uint64_t file_len,
 
 	if (len == file_len && is_cut_to_its_seal(log, len))
 		return 1;
+	if ((get_le32(log + 36) & KV_SEGMENT_COPIED) != 0)
+		return 0;
 	for (; off <= len && len - off >= KV_FRAME_LEN; off += 8) {
 		if (get_le64(log + off) == 0 && get_le64(log + off + 32) == 0)
 			continue;

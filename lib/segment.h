@@ -18,9 +18,14 @@ struct kv_ident;
 #define KV_SEAL_LEN	64
 #define KV_SEGMENT_MAX	((uint64_t)0xffffffff)	/* offsets fit 32 bits */
 
+/* Its records were copied from another log.  What they say of durability is
+ * not of this disk. */
+#define KV_SEGMENT_COPIED	1u
+
 struct kv_segment_head {
 	uint8_t id[16];
 	uint32_t epoch;
+	uint32_t flags;
 	uint64_t nonce;
 	uint64_t first_seq;
 	uint64_t chain_before;
@@ -104,7 +109,7 @@ uint64_t kv_record_verify_at(const uint8_t *rec, uint64_t len, uint64_t nonce,
  * was on disk once?  Looks at every eight bytes after off for a sound frame
  * that names it or a later one as durable, and whether the file, of file_len
  * bytes, was cut to its seal.  Where it was on disk, a bad record is damage
- * and not a torn tail.
+ * and not a torn tail.  Frames that were copied tell of another disk.
  */
 int kv_claims_durable(const uint8_t *log, uint64_t len, uint64_t file_len,
     uint64_t off, uint64_t seq);

@@ -121,8 +121,8 @@ int kv_slots_may_grow(struct kevo *db);
 /* Cut slots that are over their limit. */
 void kv_slots_limit(struct kevo *db);
 
-/* The disk is full: cut the dropping slot that is furthest behind.  1 if
- * space came free. */
-int kv_slots_relieve(struct kevo *db);
+/* If the disk has no room for so many bytes, cut the dropping slot that is
+ * furthest behind.  1 if space came free. */
+int kv_slots_relieve(struct kevo *db, uint64_t bytes);
 
 #endif /* KV_SLOTS_H */

@@ -84,7 +84,14 @@ enum kv_stat {
 	KV_STAT_STALLS,		/* enum kv_stall: how often */
 	KV_STAT_STALL_NS = KV_STAT_STALLS + 8,	/* ... and for how long */
 	KV_STAT_ERRORS = KV_STAT_STALL_NS + 8,	/* -1 - enum kevo_status */
-	KV_STATS = KV_STAT_ERRORS + 20
+
+	/* Replication; behind the others, whose places are taken. */
+	KV_STAT_APPLIED = KV_STAT_ERRORS + 20,	/* records copied */
+	KV_STAT_APPLIED_BYTES,
+	KV_STAT_APPLIED_LAST_NS,	/* when the last one was */
+	KV_STAT_PRIMARY_SEQ,	/* newest commit of the primary, by its word */
+	KV_STAT_PRIMARY_NS,	/* and what its clock said then */
+	KV_STATS
 };
 
 /* Why a writer had to wait, or did something else first. */

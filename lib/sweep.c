@@ -10,6 +10,7 @@
 #include "compact.h"
 #include "count.h"
 #include "lock.h"
+#include "slots.h"
 
 /*
  * Removing what nobody needs.  A version is needed if it is the newest, or if
@@ -341,6 +342,7 @@ remove_segments(struct sweep *s)
 		}
 	}
 	for (; rc == 0 && low < end; low++) {
+		kv_slots_keep(&db->dir, low);
 		kv_segment_name(name, low);
 		rc = remove_file(s, name);
 	}
@@ -388,6 +390,7 @@ kv_sweep(struct kv_work *w)
 	if (rc == 0 && s.n > 0)
 		kv_spare_keep(w->db, s.v[0]);
 	forget_needed(&s);
+	kv_slots_limit(w->db);
 	kv_unlock_rebuild(w->db->lock_fd);
 	return rc;
 }

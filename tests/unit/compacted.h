@@ -236,7 +236,7 @@ static inline void
 seal(struct kevo *db)
 {
 	check(db, kv_writer_lock(db), "lock");
-	check(db, kv_rotate(db, 0, 0), "rotate");
+	check(db, kv_rotate(db, 0, 0, NULL), "rotate");
 	kv_writer_unlock(db);
 }
 

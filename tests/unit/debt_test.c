@@ -38,7 +38,7 @@ seal(struct kevo *db, int n)
 			    NULL), "put");
 		}
 		check(db, kv_writer_lock(db), "lock");
-		check(db, kv_rotate(db, 0, 0), "rotate");
+		check(db, kv_rotate(db, 0, 0, NULL), "rotate");
 		kv_writer_unlock(db);
 	}
 }

@@ -182,7 +182,7 @@ static void
 test_header(void)
 {
 	static const struct { int off; uint8_t value; } bad[] = {
-		{ 0, 'k' }, { 8, 127 }, { 12, 2 }, { 12, 0 }, { 36, 1 }
+		{ 0, 'k' }, { 8, 127 }, { 12, 2 }, { 12, 0 }, { 36, 2 }
 	};
 	struct kv_segment_head h, g;
 	uint8_t b[KV_SEGMENT_HEAD];

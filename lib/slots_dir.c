@@ -1,0 +1,588 @@
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "coding.h"
+#include "slots_dir.h"
+#include "text.h"
+
+#define SLOT_MAX	1024	/* bytes of a text file */
+
+/* ---- names ------------------------------------------------------------- */
+
+static int
+is_name_char(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	    (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+}
+
+int
+kv_slots_name_ok(const char *name)
+{
+	size_t n = strlen(name);
+
+	if (n == 0 || n > KV_SLOTS_NAME_MAX || *name == '.')
+		return 0;
+	while (is_name_char(*name))
+		name++;
+	return *name == '\0';
+}
+
+void
+kv_slots_path(char buf[KV_SLOTS_PATH], const char *name, const char *file)
+{
+	snprintf(buf, KV_SLOTS_PATH, "slots/%.100s%s%.200s", name,
+	    *file != '\0' ? "/" : "", file);
+}
+
+void
+kv_ship_name(char buf[KV_SHIP_NAME_LEN], uint32_t epoch, uint64_t first,
+    uint64_t last)
+{
+	snprintf(buf, KV_SHIP_NAME_LEN, "%08" PRIx32 "-%016" PRIx64 "-%016"
+	    PRIx64 ".seg", epoch, first, last);
+}
+
+int
+kv_ship_name_parse(const char *name, uint32_t *epoch, uint64_t *first,
+    uint64_t *last)
+{
+	char again[KV_SHIP_NAME_LEN];
+	uint64_t v[3] = { 0, 0, 0 };
+	static const uint8_t width[3] = { 8, 16, 16 };
+	const char *p = name;
+
+	for (int i = 0; i < 3; i++, p++)
+		for (int k = 0; k < width[i]; k++, p++) {
+			int d = hex_digit_value(*p);
+
+			if (d < 0)
+				return 0;
+			v[i] = v[i] << 4 | (uint64_t)d;
+			if (k + 1 == width[i] && p[1] == '\0')
+				return 0;
+		}
+	kv_ship_name(again, (uint32_t)v[0], v[1], v[2]);
+	*epoch = (uint32_t)v[0];
+	*first = v[1];
+	*last = v[2];
+	return strcmp(name, again) == 0 && *epoch != 0 && *first != 0 &&
+	    *first <= *last;
+}
+
+/* ---- text files -------------------------------------------------------- */
+
+static int
+limit(const char *value, uint64_t *out)
+{
+	*out = KV_SLOTS_NO_LIMIT;
+	return strcmp(value, "none") == 0 ? 0 : kv_text_decimal(value,
+	    KV_SLOTS_NO_LIMIT - 1, out);
+}
+
+static int
+take_line(const char *name, const char *value, struct kv_slots_note *n)
+{
+	if (strcmp(name, "confirmed") == 0)
+		return kv_position_parse(value, &n->confirmed);
+	if (strcmp(name, "max-bytes") == 0)
+		return limit(value, &n->max_bytes);
+	if (strcmp(name, "max-age") == 0)
+		return limit(value, &n->max_age_s);
+	if (strcmp(name, "on-limit") == 0) {
+		n->stop_writes = strcmp(value, "stop-writes") == 0;
+		return n->stop_writes || strcmp(value, "drop") == 0 ? 0 : -1;
+	}
+	if (strcmp(name, "announce") == 0) {
+		if (strlen(value) >= sizeof(n->announce) ||
+		    !kv_text_printable(value, 0))
+			return -1;
+		strcpy(n->announce, value);
+		return 0;
+	}
+	if (strcmp(name, "contact") == 0)
+		return kv_time_parse(value, &n->contact_ns);
+	return 0;		/* a newer program's */
+}
+
+/* The number of a line that cannot be, or 0. */
+static unsigned
+parse(char *text, struct kv_slots_note *n)
+{
+	char *name, *value;
+	unsigned line = 1;
+	int r;
+
+	if (kv_text_line(&text, &name, &value) != 1 ||
+	    strcmp(name, "kevo-slot") != 0 || strcmp(value, "1") != 0)
+		return line;
+	while (line++, (r = kv_text_line(&text, &name, &value)) == 1)
+		if (take_line(name, value, n) != 0)
+			return line;
+	return r == 0 ? 0 : line;
+}
+
+/* A text file of a slot, without a zero byte in it.  KEVO_NOTFOUND. */
+static int
+read_text(struct kv_env *env, const struct kv_dir *dir, const char *path,
+    char **text)
+{
+	size_t len;
+	int rc;
+
+	rc = kv_read_small(env, dir, path, SLOT_MAX, text, &len);
+	if (rc == KEVO_ENODB)
+		return KEVO_NOTFOUND;
+	if (rc == KEVO_ENOTDB)
+		return kv_fail(env, KEVO_ECORRUPT, "%s: damaged: too large",
+		    kv_path(dir, path));
+	if (rc == 0 && strlen(*text) != len) {
+		free(*text);
+		rc = kv_fail(env, KEVO_ECORRUPT, "%s: damaged: no text",
+		    kv_path(dir, path));
+	}
+	return rc;
+}
+
+static int
+damaged(struct kv_env *env, const struct kv_dir *dir, const char *path,
+    unsigned line)
+{
+	return kv_fail(env, KEVO_ECORRUPT, "%s:%u: damaged: no such line can "
+	    "be in it", kv_path(dir, path), line);
+}
+
+int
+kv_slots_read(struct kv_env *env, const struct kv_dir *dir, const char *name,
+    struct kv_slots_note *out)
+{
+	char path[KV_SLOTS_PATH], *text;
+	struct stat st;
+	unsigned bad;
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	out->max_bytes = out->max_age_s = KV_SLOTS_NO_LIMIT;
+	kv_slots_path(path, name, "");
+	if (fstatat(dir->fd, path, &st, 0) != 0 || !S_ISDIR(st.st_mode))
+		return KEVO_NOTFOUND;
+	kv_slots_path(path, name, "slot");
+	rc = read_text(env, dir, path, &text);
+	if (rc != 0)
+		return rc == KEVO_NOTFOUND ? 0 : rc;
+	bad = parse(text, out);
+	free(text);
+	return bad == 0 ? 0 : damaged(env, dir, path, bad);
+}
+
+/* Under a name of its own first: several may do so at once. */
+static int
+replace(struct kevo *db, const char *name, const char *file,
+    const char *text, size_t len)
+{
+	char sub[KV_SLOTS_PATH], path[KV_SLOTS_PATH], tmp[KV_SLOTS_PATH];
+	char unique[32];
+	uint64_t random;
+
+	if (kv_random(&random, sizeof(random)) != 0)
+		return kv_fail_errno(&db->env, "random numbers", "get");
+	kv_name(unique, "tmp.", random, "");
+	kv_slots_path(sub, name, "");
+	kv_slots_path(path, name, file);
+	kv_slots_path(tmp, name, unique);
+	return kv_text_replace(&db->env, &db->dir, sub, path, tmp,
+	    db->ctl->mode, text, len);
+}
+
+static size_t
+put_limit(char *text, size_t room, const char *name, uint64_t v)
+{
+	if (v == KV_SLOTS_NO_LIMIT)
+		return (size_t)snprintf(text, room, "%s none\n", name);
+	return (size_t)snprintf(text, room, "%s %" PRIu64 "\n", name, v);
+}
+
+int
+kv_slots_write(struct kevo *db, const char *name,
+    const struct kv_slots_note *note)
+{
+	char text[SLOT_MAX], at[KV_POSITION_LEN], when[KV_TIME_LEN];
+	size_t n, room = sizeof(text);
+
+	kv_position_print(at, &note->confirmed);
+	n = (size_t)snprintf(text, room, "kevo-slot 1\nconfirmed %s\n", at);
+	n += put_limit(text + n, room - n, "max-bytes", note->max_bytes);
+	n += put_limit(text + n, room - n, "max-age", note->max_age_s);
+	n += (size_t)snprintf(text + n, room - n, "on-limit %s\n",
+	    note->stop_writes ? "stop-writes" : "drop");
+	if (note->announce[0] != '\0')
+		n += (size_t)snprintf(text + n, room - n, "announce %s\n",
+		    note->announce);
+	if (note->contact_ns != 0) {
+		kv_time_print(when, note->contact_ns);
+		n += (size_t)snprintf(text + n, room - n, "contact %s\n",
+		    when);
+	}
+	return replace(db, name, "slot", text, n);
+}
+
+int
+kv_slots_read_lost(struct kv_env *env, const struct kv_dir *dir,
+    const char *name, uint64_t *first, uint64_t *last, uint64_t *time_ns)
+{
+	static const char *const want[] = { "first", "last", "time" };
+	uint64_t *const to[] = { first, last, time_ns };
+	char path[KV_SLOTS_PATH], *text, *at, *line, *value;
+	unsigned i = 0;
+	int rc, bad;
+
+	kv_slots_path(path, name, "lost");
+	if ((rc = read_text(env, dir, path, &text)) != 0)
+		return rc;
+	at = text;
+	bad = kv_text_line(&at, &line, &value) != 1 ||
+	    strcmp(line, "kevo-lost") != 0 || strcmp(value, "1") != 0;
+	for (; !bad && i < 3; i++)
+		bad = kv_text_line(&at, &line, &value) != 1 ||
+		    strcmp(line, want[i]) != 0 || (i < 2 ?
+		    kv_text_decimal(value, UINT64_MAX, to[i]) :
+		    kv_time_parse(value, to[i])) != 0;
+	free(text);
+	return bad ? damaged(env, dir, path, i + 1) : 0;
+}
+
+int
+kv_slots_write_lost(struct kevo *db, const char *name, uint64_t first,
+    uint64_t last)
+{
+	char text[SLOT_MAX], when[KV_TIME_LEN];
+	int n;
+
+	kv_time_print(when, kv_now_ns());
+	n = snprintf(text, sizeof(text), "kevo-lost 1\nfirst %" PRIu64
+	    "\nlast %" PRIu64 "\ntime %s\n", first, last, when);
+	return replace(db, name, "lost", text, (size_t)n);
+}
+
+/* ---- directories ------------------------------------------------------- */
+
+int
+kv_slots_make_dir(struct kevo *db, const char *name)
+{
+	mode_t mode = db->ctl->mode | ((db->ctl->mode & 0444) >> 2);
+	char path[KV_SLOTS_PATH];
+	int rc;
+
+	kv_slots_path(path, name, "");
+	if ((rc = kv_mkdir(&db->env, &db->dir, "slots", mode)) != 0 ||
+	    (rc = kv_mkdir(&db->env, &db->dir, path, mode)) != 0 ||
+	    (rc = kv_sync_dir(&db->env, &db->dir, ".")) != 0)
+		return rc;
+	return kv_sync_dir(&db->env, &db->dir, "slots");
+}
+
+void
+kv_slots_unlink(struct kevo *db, const char *name, const char *file)
+{
+	char path[KV_SLOTS_PATH];
+
+	kv_slots_path(path, name, file);
+	unlinkat(db->dir.fd, path, 0);
+}
+
+/* Returns the open directory, NULL with *rc 0 if it is missing, or NULL. */
+static DIR *
+open_dir(struct kv_env *env, const struct kv_dir *dir, const char *path,
+    int *rc)
+{
+	int fd = kv_openat(dir->fd, path, O_RDONLY | O_DIRECTORY, 0);
+	DIR *d = NULL;
+
+	*rc = 0;
+	if (fd < 0 && errno == ENOENT)
+		return NULL;
+	if (fd < 0 || (d = fdopendir(fd)) == NULL) {
+		*rc = kv_fail_errno(env, kv_path(dir, path), "open");
+		if (fd >= 0)
+			close(fd);
+	}
+	return d;
+}
+
+int
+kv_slots_remove_files(struct kevo *db, const char *name)
+{
+	char path[KV_SLOTS_PATH];
+	struct dirent *e;
+	DIR *d;
+	int rc;
+
+	kv_slots_path(path, name, "");
+	if ((d = open_dir(&db->env, &db->dir, path, &rc)) == NULL)
+		return rc;
+	while ((e = readdir(d)) != NULL)
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			kv_slots_unlink(db, name, e->d_name);
+	closedir(d);
+	return 0;
+}
+
+/* ---- lists ------------------------------------------------------------- */
+
+static int
+grow(struct kv_env *env, void *pp, size_t n, size_t size)
+{
+	void *p;
+
+	if ((n & (n - 1)) != 0)
+		return 0;	/* there is room up to the next power of two */
+	p = realloc(*(void **)pp, (n != 0 ? 2 * n : 1) * size);
+	if (p == NULL)
+		return kv_fail(env, KEVO_ENOMEM, "out of memory");
+	*(void **)pp = p;
+	return 0;
+}
+
+static int
+add_link(struct kevo *db, const char *slot, const char *name,
+    struct kv_slots_list *l)
+{
+	char path[KV_SLOTS_PATH];
+	struct kv_slots_link *k;
+	uint64_t first, last;
+	struct stat st;
+	uint32_t epoch;
+	int rc;
+
+	if (!kv_ship_name_parse(name, &epoch, &first, &last))
+		return 0;
+	kv_slots_path(path, slot, name);
+	if (fstatat(db->dir.fd, path, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return errno == ENOENT ? 0 : kv_fail_errno(&db->env,
+		    kv_path(&db->dir, path), "examine");
+	if ((rc = grow(&db->env, &l->v, l->n, sizeof(l->v[0]))) != 0)
+		return rc;
+	k = &l->v[l->n++];
+	strcpy(k->name, name);
+	k->first = first;
+	k->last = last;
+	k->bytes = (uint64_t)st.st_blocks * 512;
+	k->time_ns = (uint64_t)st.st_mtim.tv_sec * 1000000000u +
+	    (uint64_t)st.st_mtim.tv_nsec;
+	k->only = st.st_nlink == 1;
+	l->bytes += k->bytes;
+	return 0;
+}
+
+static int
+by_first(const void *a, const void *b)
+{
+	const struct kv_slots_link *x = a, *y = b;
+
+	return strcmp(x->name + 9, y->name + 9);
+}
+
+int
+kv_slots_list(struct kevo *db, const char *name, struct kv_slots_list *out)
+{
+	char path[KV_SLOTS_PATH];
+	struct dirent *e;
+	DIR *d;
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	rc = kv_slots_read_lost(&db->env, &db->dir, name, &out->lost_first,
+	    &out->lost_last, &out->lost_ns);
+	if (rc != 0 && rc != KEVO_NOTFOUND)
+		return rc;
+	kv_slots_path(path, name, "");
+	if ((d = open_dir(&db->env, &db->dir, path, &rc)) == NULL)
+		return rc;
+	while (rc == 0 && (e = readdir(d)) != NULL)
+		rc = add_link(db, name, e->d_name, out);
+	closedir(d);
+	if (rc != 0)
+		kv_slots_list_free(out);
+	else if (out->n > 0)
+		qsort(out->v, out->n, sizeof(out->v[0]), by_first);
+	return rc;
+}
+
+void
+kv_slots_list_free(struct kv_slots_list *l)
+{
+	free(l->v);
+	l->v = NULL;
+	l->n = 0;
+}
+
+static int
+by_name(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+int
+kv_slots_names(struct kv_env *env, const struct kv_dir *dir,
+    struct kv_slots_names *out)
+{
+	struct dirent *e;
+	DIR *d;
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	if ((d = open_dir(env, dir, "slots", &rc)) == NULL)
+		return rc;
+	while (rc == 0 && (e = readdir(d)) != NULL) {
+		if (!kv_slots_name_ok(e->d_name))
+			continue;
+		rc = grow(env, &out->v, out->n, sizeof(out->v[0]));
+		if (rc == 0)
+			strcpy(out->v[out->n++], e->d_name);
+	}
+	closedir(d);
+	if (rc != 0) {
+		free(out->v);
+		out->v = NULL;
+		out->n = 0;
+	} else if (out->n > 0)
+		qsort(out->v, out->n, sizeof(out->v[0]), by_name);
+	return rc;
+}
+
+/* ---- the log ----------------------------------------------------------- */
+
+int
+kv_slots_oldest_segment(struct kevo *db, uint64_t *counter)
+{
+	struct dirent *e;
+	uint64_t n;
+	DIR *d;
+	int rc;
+
+	*counter = UINT64_MAX;
+	if ((d = open_dir(&db->env, &db->dir, "wal", &rc)) == NULL)
+		return rc;
+	while ((e = readdir(d)) != NULL)
+		if (kv_name_number(e->d_name, ".seg", &n) && n < *counter)
+			*counter = n;
+	closedir(d);
+	return 0;
+}
+
+int
+kv_slots_head(const struct kv_dir *dir, uint64_t counter,
+    struct kv_segment_head *h)
+{
+	uint8_t buf[KV_SEGMENT_HEAD];
+	char name[KV_SEGMENT_NAME_LEN];
+	ssize_t n;
+	int fd;
+
+	kv_segment_name(name, counter);
+	if ((fd = kv_openat(dir->fd, name, O_RDONLY, 0)) < 0)
+		return -1;
+	do
+		n = pread(fd, buf, sizeof(buf), 0);
+	while (n < 0 && errno == EINTR);
+	close(fd);
+	return n == (ssize_t)sizeof(buf) ? kv_segment_head_decode(buf, h) :
+	    -1;
+}
+
+/* ---- states ------------------------------------------------------------ */
+
+const char *
+kv_slots_state_word(enum kv_slots_state s)
+{
+	static const char *const word[] = {
+		"reserved", "extended", "at-risk", "lost"
+	};
+
+	return word[s];
+}
+
+/* Over 80 % of it. */
+static int
+is_near(uint64_t v, uint64_t most)
+{
+	return most != KV_SLOTS_NO_LIMIT && v > most / 5 * 4;
+}
+
+void
+kv_slots_judge(struct kevo *db, const struct kv_slots_list *l,
+    struct kv_slots_info *info)
+{
+	uint64_t now = kv_now_ns(), age = 0, oldest, first_kept = UINT64_MAX;
+	struct kv_segment_head h;
+
+	if (kv_slots_oldest_segment(db, &oldest) == 0 &&
+	    kv_slots_head(&db->dir, oldest, &h) == 0)
+		first_kept = h.first_seq;
+	info->files = l->n;
+	info->bytes = l->bytes;
+	for (size_t i = 0; i < l->n; i++)
+		if (l->v[i].first < first_kept)
+			info->kept_bytes += l->v[i].bytes;
+	if (l->n > 0)
+		info->oldest_ns = l->v[0].time_ns;
+	if (info->oldest_ns != 0 && now > info->oldest_ns)
+		age = (now - info->oldest_ns) / 1000000000u;
+	info->lost_first = l->lost_first;
+	info->lost_last = l->lost_last;
+	info->lost_ns = l->lost_ns;
+	if (l->lost_last > info->note.confirmed.seq)
+		info->state = KV_SLOT_LOST;
+	else if (is_near(l->bytes, info->note.max_bytes) ||
+	    is_near(age, info->note.max_age_s))
+		info->state = KV_SLOT_AT_RISK;
+	else
+		info->state = info->kept_bytes > 0 ? KV_SLOT_EXTENDED :
+		    KV_SLOT_RESERVED;
+}
+
+int
+kv_slots_look(struct kevo *db, const char *name, struct kv_slots_info *out)
+{
+	struct kv_slots_list l;
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	if (!kv_slots_name_ok(name))
+		return KEVO_NOTFOUND;
+	strcpy(out->name, name);
+	if ((rc = kv_slots_read(&db->env, &db->dir, name, &out->note)) != 0 ||
+	    (rc = kv_slots_list(db, name, &l)) != 0)
+		return rc;
+	kv_slots_judge(db, &l, out);
+	kv_slots_list_free(&l);
+	return 0;
+}
+
+int
+kv_slots_each(struct kevo *db,
+    int (*each)(void *arg, const struct kv_slots_info *s), void *arg)
+{
+	struct kv_slots_names names;
+	struct kv_slots_info info;
+	int rc;
+
+	if ((rc = kv_slots_names(&db->env, &db->dir, &names)) != 0)
+		return rc;
+	for (size_t i = 0; rc == 0 && i < names.n; i++) {
+		rc = kv_slots_look(db, names.v[i], &info);
+		if (rc == 0)
+			rc = each(arg, &info);
+		else if (rc == KEVO_NOTFOUND)
+			rc = 0;		/* dropped meanwhile */
+	}
+	free(names.v);
+	return rc;
+}
