@@ -36,7 +36,7 @@ static const struct cli_tool tool = {
 	"An ordered key-value store in a directory, without a server",
 	"[--keep-going] [-c CMD] [DB]\n"
 	"TOOL [ARG]...\n"
-	"help [TOOL|formats|exit-status]\n"
+	"help [TOOL|formats|exit-status|stories]\n"
 	"commands",
 	opts,
 	"  kevo ./data.kv                   the shell; .help is its help\n"
@@ -359,7 +359,8 @@ help(char **topic)
 	known = each_dir(is_tool, name);
 	if (!ours && !known && strncmp(name, "kevo-", 5) == 0 &&
 	    strcmp(topic[0], "formats") != 0 &&
-	    strcmp(topic[0], "exit-status") != 0)
+	    strcmp(topic[0], "exit-status") != 0 &&
+	    strcmp(topic[0], "stories") != 0)
 		unknown(topic[0]);
 	if (ours)
 		by_man[1] = path;
