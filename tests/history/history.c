@@ -189,6 +189,16 @@ refuse_real(void)
 }
 
 static void
+judge(struct history *h, int (*judges)(struct history *), unsigned n,
+    const char *what)
+{
+	int rc = judges(h);
+
+	tap(rc == 0, "round %u: %s%s%s", n, what, rc != 0 ? ": " : "",
+	    rc != 0 ? h->why : "");
+}
+
+static void
 round_of(unsigned n, int in_memory, int ms, unsigned kills)
 {
 	struct history h = { .event = run->event,
@@ -209,11 +219,8 @@ round_of(unsigned n, int in_memory, int ms, unsigned kills)
 	    killed);
 	tap(!bad && count(H_DONE) > 200 && killed > 0, "round %u: processes "
 	    "worked, and %u were killed", n, killed);
-	tap(h_linear(&h) == 0, "round %u: each key is linearizable%s%s", n,
-	    h.why[0] != '\0' ? ": " : "", h.why);
-	h.why[0] = '\0';
-	tap(h_serial(&h) == 0, "round %u: transactions are serializable%s%s",
-	    n, h.why[0] != '\0' ? ": " : "", h.why);
+	judge(&h, h_linear, n, "each key is linearizable");
+	judge(&h, h_serial, n, "transactions are serializable");
 	remove_tree(path);
 }
 
