@@ -194,7 +194,7 @@ transact(struct bench_worker *w)
 	uint64_t j;
 	int rc;
 
-	if ((rc = kevo_txn_begin(w->db, &t)) != 0 ||
+	if ((rc = kevo_txn_begin(w->db, NULL, &t)) != 0 ||
 	    (rc = read_in(w, t, 0)) != 0 || (rc = read_in(w, t, 1)) != 0)
 		return rc;
 	for (j = 0; j < 2; j++) {

@@ -202,12 +202,14 @@ cli_status(int rc)
 	case KEVO_EREPLACED:
 		return EX_IOERR_;
 	case KEVO_EBUSY:
+	case KEVO_ECONFLICT:
 		return EX_TEMPFAIL_;
 	case KEVO_EPERM:
 		return EX_NOPERM_;
 	case KEVO_ECONFIG:
 		return EX_CONFIG_;
 	case KEVO_EHISTORY:
+	case KEVO_EENDED:
 		return EX_UNAVAILABLE_;
 	case KEVO_EINVAL:
 	case KEVO_EFORKED:
@@ -286,6 +288,7 @@ fill_options(struct kevo_options *opt, const struct cli_open_opts *o)
 	memset(opt, 0, sizeof(*opt));
 	opt->program = cli_tool_name();
 	opt->settings = o->settings;
+	opt->txn = from_env("KEVO_TXN");
 	if (o->flags & KEVO_RDONLY)
 		return;
 	opt->wait_set = 1;

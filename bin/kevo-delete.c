@@ -387,7 +387,7 @@ remove_at_once(struct removal *d, const char *name)
 	int rc, no;
 
 	db = cli_open(name, &d->open);
-	if ((rc = kevo_txn_begin(db, &t)) != 0)
+	if ((rc = kevo_txn_begin(db, NULL, &t)) != 0)
 		cli_fail(db, rc);
 	collect(d, db, t, &found);
 	while (recbuf_next(&found, &pos, &rec, &version))

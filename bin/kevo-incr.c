@@ -106,7 +106,7 @@ main(int argc, char *argv[])
 	c.key = operand[1];
 
 	db = cli_open(operand[0], &o);
-	if ((rc = kevo_txn_begin(db, &t)) != 0)
+	if ((rc = kevo_txn_begin(db, NULL, &t)) != 0)
 		cli_fail(db, rc);
 	increment(db, t, &c);
 	if ((rc = kevo_txn_commit(t, KEVO_SYNC_DEFAULT, NULL)) != 0)

@@ -224,7 +224,7 @@ run(struct txn *x, const char *name)
 	struct kevo_txn *t;
 	int rc;
 
-	if ((rc = kevo_txn_begin(db, &t)) != 0)
+	if ((rc = kevo_txn_begin(db, NULL, &t)) != 0)
 		cli_fail(db, rc);
 	if ((rc = check_all(x, holds_in_txn, t)) == 0)
 		rc = write_all(x, t);

@@ -267,7 +267,7 @@ commit_chunk(struct load *l, int last)
 	size_t pos = 0, n = 0;
 	int rc;
 
-	if ((rc = kevo_txn_begin(l->db, &t)) != 0)
+	if ((rc = kevo_txn_begin(l->db, NULL, &t)) != 0)
 		cli_fail(l->db, rc);
 	while (recbuf_next(&l->chunk, &pos, &rec, &version)) {
 		rc = apply(l, t, &rec);

@@ -168,7 +168,7 @@ shell_begin(struct shell *sh, int readonly)
 	if (rc != 0)
 		return rc;
 	rc = readonly ? kevo_snapshot_new(sh->db, &sh->snap) :
-	    kevo_txn_begin(sh->db, &sh->txn);
+	    kevo_txn_begin(sh->db, NULL, &sh->txn);
 	if (rc != 0) {
 		sh->snap = NULL;
 		sh->txn = NULL;

@@ -274,7 +274,7 @@ run_incr(struct shell *sh, struct shell_text *t)
 		    "64 bits");
 	if ((rc = shell_writer(sh)) != 0)
 		return rc;
-	if (sh->txn == NULL && (rc = kevo_txn_begin(sh->db, &own)) != 0)
+	if (sh->txn == NULL && (rc = kevo_txn_begin(sh->db, NULL, &own)) != 0)
 		return shell_lib(sh, rc);
 	rc = increment(sh, own != NULL ? own : sh->txn, &key, add, &sum);
 	if (own != NULL && rc != 0)

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "db.h"
+#include "layer.h"
 #include "record.h"
 
 #define BATCH_START	(KV_FRAME_LEN + KV_PAYLOAD_HEAD)
@@ -28,6 +29,8 @@ make_room(struct kevo_batch *b, uint64_t n)
 
 	if (want <= b->room)
 		return 0;
+	if (b->layer != NULL)
+		return kv_layer_room(b->layer, want);
 	while (room < want)
 		room += room / 2 + BATCH_ROOM;
 	if ((p = realloc(b->buf, (size_t)room)) == NULL)
@@ -37,6 +40,18 @@ make_room(struct kevo_batch *b, uint64_t n)
 	b->buf = p;
 	b->room = room;
 	return 0;
+}
+
+/* So many more operations, of n bytes together? */
+static int
+check_limits(const struct kevo_batch *b, uint64_t ops, uint64_t n)
+{
+	if (ops <= KEVO_COMMIT_OPS - b->count &&
+	    b->len - KV_FRAME_LEN + n <= KEVO_COMMIT_MAX)
+		return 0;
+	return kv_fail(&b->db->env, KEVO_ELIMIT, "commit too large: the limit "
+	    "is %u bytes and %u operations; commit in parts",
+	    KEVO_COMMIT_MAX, KEVO_COMMIT_OPS);
 }
 
 int
@@ -55,18 +70,34 @@ kv_batch_add(struct kevo_batch *b, int kind, const void *key, size_t klen,
 	if (b->len == 0)
 		b->len = BATCH_START;
 	n = kv_op_len(klen, vlen, expires_ns);
-	if (b->count >= KEVO_COMMIT_OPS ||
-	    b->len - KV_FRAME_LEN + n > KEVO_COMMIT_MAX)
-		return kv_fail(env, KEVO_ELIMIT, "commit too large: the limit "
-		    "is %u bytes and %u operations; commit in parts",
-		    KEVO_COMMIT_MAX, KEVO_COMMIT_OPS);
-	if ((rc = make_room(b, n)) != 0)
+	if ((rc = check_limits(b, 1, n)) != 0 || (rc = make_room(b, n)) != 0)
 		return rc;
 	b->len += kv_op_encode(b->buf + b->len, (enum kv_op_kind)kind,
 	    expires_ns, key, klen, val, vlen);
 	b->count++;
 	b->deletes += kind == KV_OP_DELETE;
 	b->user_bytes += klen + vlen;
+	return 0;
+}
+
+int
+kv_batch_append(struct kevo_batch *b, const struct kevo_batch *more)
+{
+	uint64_t n = more->len - BATCH_START;
+	int rc;
+
+	if (more->count == 0)
+		return 0;
+	if (b->len == 0)
+		b->len = BATCH_START;
+	if ((rc = check_limits(b, more->count, n)) != 0 ||
+	    (rc = make_room(b, n)) != 0)
+		return rc;
+	memcpy(b->buf + b->len, more->buf + BATCH_START, (size_t)n);
+	b->len += n;
+	b->count += more->count;
+	b->deletes += more->deletes;
+	b->user_bytes += more->user_bytes;
 	return 0;
 }
 

@@ -121,7 +121,7 @@ look_at_top(struct kv_check *ck, const char *name, void *arg)
 {
 	static const char *const known[] = {
 		"FORMAT", "LOCK", "PINS", KV_CONF_NAME, "wal", "table",
-		"version", "shm", "slots", "epochs", KV_SPARE_NAME,
+		"version", "shm", "slots", "epochs", "txn", KV_SPARE_NAME,
 		/* of a backup that was unpacked */
 		"KEVO-BASE", "SUMS", "END", NULL
 	};
@@ -230,7 +230,7 @@ count_foreign(struct kv_check *ck, const char *name, void *arg)
 	static const char *const ours[] = {
 		"FORMAT", "FORMAT.tmp", "LOCK", "PINS", KV_CONF_NAME,
 		KV_CONF_TMP, "wal", "table", "version", "shm",
-		KV_SPARE_NAME, NULL
+		KV_SPARE_NAME, "txn", NULL
 	};
 
 	(void)ck;

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "db.h"
+#include "join.h"
 #include "key.h"
 #include "record.h"
 
@@ -109,6 +109,12 @@ kv_cold_setting(const struct kevo *db, enum kv_setting s)
 	return kv_setting(&db->cold->ctl, s);
 }
 
+const struct kv_control *
+kv_cold_copy(const struct kevo *db)
+{
+	return &db->cold->ctl;
+}
+
 int
 kv_cold_control(const struct kevo *db)
 {
@@ -150,6 +156,22 @@ look_now(struct kv_cold *c)
 		return -1;
 	return read_at(c->ctl_fd, (uint8_t *)&c->ctl + active,
 	    sizeof(uint64_t), active);
+}
+
+/* A transaction that the handle has joined says where to look. */
+static void
+place(struct kevo *db)
+{
+	struct kv_control *c = &db->cold->ctl;
+	uint64_t first = c->first, version = c->version, seq = c->visible;
+	uint64_t active = c->active;
+
+	if (db->join == NULL)
+		return;
+	kv_join_place(db->join, &first, &version, &seq, &active);
+	c->version = version;
+	c->visible = seq;
+	c->active = active;
 }
 
 static int
@@ -304,6 +326,7 @@ kv_cold_lookup(struct kevo *db, const void *key, size_t klen,
 	uint64_t hash;
 	int rc;
 
+	place(db);
 	if (c->version == NULL && kv_version_read(&db->env, &db->dir,
 	    c->ctl.id, c->ctl.version, 0, &c->version) != 0)
 		return KV_RETRY;
@@ -311,6 +334,7 @@ kv_cold_lookup(struct kevo *db, const void *key, size_t klen,
 	    c->ctl.retired || (c->lookups > 1 &&
 	    !kv_control_linked(&db->env, c->ctl_fd)))
 		return KV_RETRY;
+	place(db);
 	if (c->ctl.active < c->version->first_segment)
 		return KV_RETRY;
 	for (uint64_t n = c->ctl.active; n >= c->version->first_segment;

@@ -1,7 +1,7 @@
 #include <string.h>
 
 #include "count.h"
-#include "db.h"
+#include "join.h"
 #include "lock.h"
 #include "record.h"
 #include "role.h"
@@ -112,7 +112,7 @@ busy(struct kevo *db)
 {
 	char who[96];
 
-	kv_holder_describe(db->ctl, who, sizeof(who));
+	kv_holder_describe(&db->ctl->holder, who, sizeof(who));
 	return kv_fail(&db->env, KEVO_EBUSY, "%s: busy: locked by %s",
 	    db->path, who);
 }
@@ -177,7 +177,23 @@ take_writer(struct kevo *db, int64_t deadline)
 	}
 	if (r == KV_WORD_TIMEOUT)
 		return busy(db);
-	kv_holder_set(c, db->pid, db->program, now / 1000000);
+	kv_holder_set(&c->holder, db->pid, db->program, now / 1000000);
+	return 0;
+}
+
+int
+kv_may_write(struct kevo *db)
+{
+	int rc;
+
+	if ((rc = kv_join_refuse(db, "this cannot be done")) != 0)
+		return rc;
+	if (db->slot == 0 || (db->flags & KEVO_RDONLY))
+		return kv_fail(&db->env, KEVO_EPERM, "%s: opened for reading "
+		    "only", db->path);
+	if (db->txn != NULL)
+		return kv_fail(&db->env, KEVO_EINVAL, "%s: a transaction is "
+		    "open on this handle", db->path);
 	return 0;
 }
 
@@ -188,12 +204,8 @@ kv_log_lock(struct kevo *db)
 	int64_t deadline;
 	int rc, tries;
 
-	if (db->slot == 0 || (db->flags & KEVO_RDONLY))
-		return kv_fail(&db->env, KEVO_EPERM, "%s: opened for reading "
-		    "only", db->path);
-	if (db->txn != NULL)
-		return kv_fail(&db->env, KEVO_EINVAL, "%s: a transaction is "
-		    "open on this handle", db->path);
+	if ((rc = kv_may_write(db)) != 0)
+		return rc;
 	db->began_ns = kv_mono_ns();
 	deadline = kv_deadline_from(db, db->began_ns);
 	for (tries = 0; tries < 16; tries++) {

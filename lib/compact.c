@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "compact.h"
+#include "join.h"
 #include "key.h"
 #include "lock.h"
 
@@ -26,7 +27,8 @@ usable(struct kevo *db, const struct kevo_compact *c)
 	    KEVO_COMPACT_DRY_RUN;
 	int rc = kv_usable(db);
 
-	if (rc != 0)
+	if (rc != 0 || (rc = kv_join_refuse(db, "it cannot be compacted")) !=
+	    0)
 		return rc;
 	if (db->slot == 0 || (db->flags & KEVO_RDONLY))
 		return kv_fail(&db->env, KEVO_EPERM, "%s: opened for reading "

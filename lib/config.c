@@ -51,7 +51,7 @@ kv_config_attach(struct kevo *db)
 		return 0;
 	if (kv_word_lock(&db->ctl->writer, db->lock_fd, db->slot, 0) !=
 	    KV_WORD_TIMEOUT) {
-		kv_holder_set(db->ctl, db->pid, db->program,
+		kv_holder_set(&db->ctl->holder, db->pid, db->program,
 		    (uint64_t)kv_mono_ms());
 		rc = kv_config_refresh(db);
 		kv_word_unlock(&db->ctl->writer);

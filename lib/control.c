@@ -214,10 +214,9 @@ kv_control_linked(struct kv_env *env, int fd)
 }
 
 void
-kv_holder_set(struct kv_control *c, uint32_t pid, const char *program,
+kv_holder_set(struct kv_holder *h, uint32_t pid, const char *program,
     uint64_t since_ms)
 {
-	struct kv_holder *h = &c->holder;
 	size_t n = strlen(program);
 
 	if (n >= sizeof(h->program))
@@ -229,9 +228,8 @@ kv_holder_set(struct kv_control *c, uint32_t pid, const char *program,
 }
 
 void
-kv_holder_describe(const struct kv_control *c, char *buf, size_t len)
+kv_holder_describe(const struct kv_holder *h, char *buf, size_t len)
 {
-	const struct kv_holder *h = &c->holder;
 	char program[sizeof(h->program)];
 	uint32_t pid = atomic_load_explicit(&h->pid, memory_order_relaxed);
 	int64_t since = (int64_t)atomic_load_explicit(&h->since_ms,

@@ -41,7 +41,7 @@ enum kv_writing_kind {
 	KV_WRITING_SEAL = 2	/* rotation has begun */
 };
 
-/* For messages only: nothing is decided by it. */
+/* Who has a lock, for messages only: nothing is decided by it. */
 struct kv_holder {
 	_Atomic uint32_t pid;
 	_Atomic uint32_t pad;
@@ -197,8 +197,8 @@ int kv_control_linked(struct kv_env *env, int fd);
 
 /* Fill the holder's note, or describe it ("kevo-put, pid 812, for 4 s").
  * since_ms is of kv_mono_ms(). */
-void kv_holder_set(struct kv_control *c, uint32_t pid, const char *program,
+void kv_holder_set(struct kv_holder *h, uint32_t pid, const char *program,
     uint64_t since_ms);
-void kv_holder_describe(const struct kv_control *c, char *buf, size_t len);
+void kv_holder_describe(const struct kv_holder *h, char *buf, size_t len);
 
 #endif /* KV_CONTROL_H */

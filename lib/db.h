@@ -66,6 +66,10 @@ struct kv_view {
 struct kv_op;
 struct kv_cache;
 struct kv_pin;
+struct kv_join;
+struct kv_layer;
+struct kv_reach;
+struct kv_track;
 
 struct kevo_batch {
 	struct kevo *db;
@@ -76,6 +80,8 @@ struct kevo_batch {
 	uint32_t deletes;	/* of them */
 	uint64_t user_bytes;	/* keys and values */
 	int mark;		/* a record that begins an epoch */
+	struct kv_layer *layer;	/* whose writes it has; NULL: the buffer is its
+				 * own */
 };
 
 struct kevo {
@@ -116,7 +122,10 @@ struct kevo {
 	int reads_refused;	/* it cannot be */
 
 	struct kevo_batch one;	/* for kevo_put() and kevo_delete() */
-	struct kevo_txn *txn;	/* open on this handle */
+	struct kevo_txn *txn;	/* open on this handle, with a write lock */
+	struct kv_join *join;	/* what it is part of; NULL: nothing */
+	char *txn_env;		/* what it was told to join; NULL: nothing */
+	struct kv_layer *layers;	/* that have descriptors; layer.c */
 	uint64_t batch_to;	/* last BATCH or LATER commit, not known to be
 				 * synced */
 
@@ -185,6 +194,15 @@ int kv_view_keep(struct kevo *db, struct kv_view **out);
 void kv_view_keep_too(struct kv_view *v);
 void kv_view_release(struct kv_view *v);
 
+/* A view of now that stays readable, and the newest commit in it; to be
+ * released. */
+int kv_view_take(struct kevo *db, struct kv_view **out, uint64_t *seq);
+
+/* Look a key up as of now; in a handle that has joined a transaction, below
+ * its writes. */
+int kv_get_now(struct kevo *db, const void *key, size_t klen,
+    struct kevo_record *rec);
+
 /*
  * Look a key up at seq.  Returns 0 with *rec set, KEVO_NOTFOUND (absent,
  * deleted or expired), KV_RETRY or an error.
@@ -246,6 +264,9 @@ int kv_tables_get(struct kevo *db, struct kv_view *v, const void *key,
 /* Decompressed blocks of this handle; NULL: out of memory. */
 struct kv_cache *kv_db_cache(struct kevo *db);
 
+/* Open PINS, if it was not: 0 or an error. */
+int kv_pin_file(struct kevo *db);
+
 /* Hold the byte of a version in PINS, once more: 1, or 0 if it cannot be. */
 int kv_pin_take(struct kevo *db, uint64_t number);
 void kv_pin_drop(struct kevo *db, uint64_t number);
@@ -259,8 +280,9 @@ void kv_cold_close(struct kevo *db);
 /* A setting, as kv_setting(). */
 uint64_t kv_cold_setting(const struct kevo *db, enum kv_setting s);
 
-/* The descriptor of control. */
+/* The descriptor of control, and a copy of it without the counters. */
 int kv_cold_control(const struct kevo *db);
+const struct kv_control *kv_cold_copy(const struct kevo *db);
 
 /* End being cold: hand over control, mapped, as db->ctl.  0, or KV_RETRY if
  * it has to be looked for anew. */
@@ -361,6 +383,9 @@ int kv_index_create(struct kv_env *env, const struct kv_dir *dir,
 int kv_index_grow(struct kevo *db, struct kv_seg *s, uint64_t nops);
 
 /* ---- commit.c ---------------------------------------------------------- */
+
+/* May this handle take WRITER?  0, KEVO_EPERM or KEVO_EINVAL. */
+int kv_may_write(struct kevo *db);
 
 /*
  * Take WRITER, after repairing what a dead owner left.  Then the view covers
@@ -515,6 +540,9 @@ void kv_stats_levels(const struct kevo *db, const struct kv_version *v,
 
 int kv_batch_add(struct kevo_batch *b, int kind, const void *key,
     size_t klen, const void *val, size_t vlen, uint64_t expires_ns);
+
+/* Add what another one has, whole or not at all. */
+int kv_batch_append(struct kevo_batch *b, const struct kevo_batch *more);
 void kv_batch_reset(struct kevo_batch *b);
 void kv_batch_release(struct kevo_batch *b);
 int kv_key_check(struct kv_env *env, const void *key, size_t klen);
@@ -525,10 +553,25 @@ int kv_cond_holds(const struct kevo_cond *c, int found,
 
 /* ---- iter.c ------------------------------------------------------------ */
 
-/* An iterator over a kept view at seq, with the writes in own on top (NULL:
- * none).  The view is the iterator's to release, also after an error. */
-int kv_iter_new(struct kevo *db, struct kv_view *v, uint64_t seq,
-    const struct kv_index *own, const struct kevo_range *range,
-    struct kevo_iter **out);
+/* What an iterator looks at. */
+struct kv_scope {
+	struct kv_view *view;	/* kept */
+	uint64_t seq;		/* at this commit */
+	struct kv_layer *top;	/* with these writes over it; NULL: none, */
+	const struct kv_reach *reach;	/* as far as this says */
+	uint64_t now_ns;	/* the clock for what expires; 0: of now */
+	struct kv_track *track;	/* remember what is read; NULL: do not */
+};
+
+/* A new iterator.  The view is its to release, also after an error. */
+int kv_iter_new(struct kevo *db, const struct kv_scope *scope,
+    const struct kevo_range *range, struct kevo_iter **out);
+
+/* What an attached or cold handle knows of its database. */
+static inline const struct kv_control *
+kv_db_control(const struct kevo *db)
+{
+	return db->ctl != NULL ? db->ctl : kv_cold_copy(db);
+}
 
 #endif /* KV_DB_H */

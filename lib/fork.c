@@ -1,7 +1,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include "db.h"
+#include "layer.h"
 
 /*
  * A child of fork() shares its parent's open file descriptions, so the
@@ -40,6 +40,10 @@ after_fork_in_child(void)
 	for (struct kevo *db = list; db != NULL; db = db->next) {
 		close_if_open(&db->lock_fd);
 		close_if_open(&db->pin_fd);
+		for (struct kv_layer *l = db->layers; l != NULL; l = l->next) {
+			close_if_open(&l->ops.fd);
+			close_if_open(&l->arena.fd);
+		}
 	}
 	pthread_mutex_unlock(&list_mutex);
 }

@@ -1,13 +1,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "db.h"
 #include "heap.h"
+#include "join.h"
 #include "key.h"
 #include "source.h"
+#include "track.h"
 
 /*
- * An iterator merges sources: a transaction's own writes, the indexes of the
+ * An iterator merges sources: the writes of a transaction, the indexes of the
  * view's segments, its level-0 tables, and each deeper level, whose tables
  * follow each other.  Sources are numbered from the newest; a heap orders
  * them by key and then by number.  The first of the heap stands on the
@@ -27,6 +28,8 @@ struct kevo_iter {
 	size_t last_len, last_room;
 	uint64_t now_ns;		/* one clock for the whole iteration */
 	uint64_t records, bytes;	/* returned, for the statistics */
+	uint64_t tick;			/* when the transaction was looked at */
+	struct kv_span span;		/* for a transaction that validates */
 	uint32_t nheap, nsource;
 	uint32_t *heap;
 	struct kv_source source[];
@@ -146,6 +149,8 @@ is_expired(struct kevo_iter *it, uint64_t expires_ns)
 {
 	if (expires_ns == 0)
 		return 0;
+	if (it->span.track != NULL)
+		it->span.track->expiring = 1;
 	if (it->now_ns == 0)
 		it->now_ns = kv_now_ns();
 	return expires_ns <= it->now_ns;
@@ -189,7 +194,42 @@ settle(struct kevo_iter *it, struct kevo_record *rec)
 	return KEVO_NOTFOUND;
 }
 
+/* ---- what was read ----------------------------------------------------- */
+
+/* It leaves where it is, for another place or another direction. */
+static void
+end_span(struct kevo_iter *it)
+{
+	struct kv_bound reached = { NULL, 0 };
+	struct kv_bound from = { it->from, it->from_len };
+	struct kv_bound to = { it->to, it->to_len };
+
+	if (it->span.track == NULL)
+		return;
+	if (it->standing) {
+		reached.key = it->source[it->heap[0]].key;
+		reached.klen = it->source[it->heap[0]].klen;
+	}
+	kv_span_end(&it->span, &reached, &from, &to);
+}
+
 /* ---- public ------------------------------------------------------------ */
+
+/* What it stands on does not go away; but who has joined a transaction is to
+ * know of its end. */
+static int
+usable(struct kevo_iter *it)
+{
+	uint64_t tick;
+	int rc = kv_usable(it->db);
+
+	if (rc != 0 || it->db->join == NULL)
+		return rc;
+	tick = kv_tick();
+	if (tick != it->tick && (rc = kv_join_check(it->db)) == 0)
+		it->tick = tick;
+	return rc;
+}
 
 /* The iterator was positioned, beginning at a clock: a seek. */
 static int
@@ -205,11 +245,15 @@ start(struct kevo_iter *it, enum iter_state dir, const void *key, size_t klen,
     struct kevo_record *rec)
 {
 	uint64_t began = kv_read_begin(it->db);
-	int rc = kv_usable(it->db);
+	int rc = usable(it);
 
+	end_span(it);
 	/* The key may be that of a record that a source is about to leave. */
 	if (rc == 0 && key != NULL)
 		rc = remember_key(it, key, klen);
+	if (rc == 0)
+		kv_span_begin(&it->span, dir == BACKWARD, key != NULL ?
+		    it->last : NULL, klen);
 	if (rc == 0)
 		rc = position(it, dir, key != NULL ? it->last : NULL, klen);
 	if (rc == 0)
@@ -246,8 +290,10 @@ static int
 start_below(struct kevo_iter *it, struct kevo_record *rec)
 {
 	uint64_t began = kv_read_begin(it->db);
-	int rc = kv_usable(it->db);
+	int rc = usable(it);
 
+	end_span(it);
+	kv_span_begin(&it->span, 1, NULL, 0);
 	if (rc == 0)
 		rc = position(it, BACKWARD, it->to, it->to_len);
 	if (rc == 0 && it->to != NULL && stands_on(it, it->to, it->to_len))
@@ -279,15 +325,17 @@ turn(struct kevo_iter *it, enum iter_state dir)
 	const struct kv_source *s = &it->source[it->heap[0]];
 	int rc;
 
+	end_span(it);
 	if ((rc = remember_key(it, s->key, s->klen)) != 0)
 		return rc;
+	kv_span_begin(&it->span, dir == BACKWARD, it->last, it->last_len);
 	return position(it, dir, it->last, it->last_len);
 }
 
 static int
 move(struct kevo_iter *it, enum iter_state dir, struct kevo_record *rec)
 {
-	int rc = kv_usable(it->db);
+	int rc = usable(it);
 
 	if (rc == 0 && it->state == ENDED)
 		return KEVO_NOTFOUND;
@@ -345,22 +393,34 @@ set_range(struct kevo_iter *it, const struct kevo_range *range)
 	    &it->to, &it->to_len);
 }
 
+static void
+add_layers(struct kevo_iter *it, const struct kv_scope *scope)
+{
+	struct kv_layer *l = scope->top;
+
+	for (uint32_t i = 0; l != NULL && i < scope->reach->n; i++) {
+		if (l->ix.arena != NULL)
+			kv_source_own(&it->source[it->nsource++], it->db,
+			    &l->ix, scope->reach->at[i]);
+		l = l->below;
+	}
+}
+
 /* Newest first. */
 static int
-add_sources(struct kevo_iter *it, uint64_t seq, const struct kv_index *own)
+add_sources(struct kevo_iter *it, const struct kv_scope *scope)
 {
 	const struct kv_version *ver = it->view->version;
 	struct kv_view *v = it->view;
 	struct kv_seg *s;
 	int rc;
 
-	if (own != NULL)
-		kv_source_own(&it->source[it->nsource++], it->db, own);
+	add_layers(it, scope);
 	for (uint64_t c = v->last; c >= v->first; c--) {
 		if ((rc = kv_view_seg(it->db, v, c, &s)) != 0)
 			return rc;
 		kv_source_segment(&it->source[it->nsource++], it->db, &s->ix,
-		    seq);
+		    scope->seq);
 	}
 	for (uint32_t i = 0; i < ver->level_start[1]; i++)
 		kv_source_tables(&it->source[it->nsource++], it->db, v, i,
@@ -385,24 +445,26 @@ count_sources(const struct kv_view *v)
 }
 
 int
-kv_iter_new(struct kevo *db, struct kv_view *v, uint64_t seq,
-    const struct kv_index *own, const struct kevo_range *range,
-    struct kevo_iter **out)
+kv_iter_new(struct kevo *db, const struct kv_scope *scope,
+    const struct kevo_range *range, struct kevo_iter **out)
 {
-	size_t n = count_sources(v) + (own != NULL);
+	size_t n = count_sources(scope->view) +
+	    (scope->top != NULL ? scope->reach->n : 0);
 	struct kevo_iter *it;
 	int rc;
 
 	it = calloc(1, sizeof(*it) + n * sizeof(it->source[0]));
 	if (it == NULL) {
-		kv_view_release(v);
+		kv_view_release(scope->view);
 		return kv_fail(&db->env, KEVO_ENOMEM, "out of memory");
 	}
 	it->db = db;
-	it->view = v;
-	it->heap = malloc(n * sizeof(it->heap[0]));
+	it->view = scope->view;
+	it->now_ns = scope->now_ns;
+	it->span.track = scope->track;
+	it->heap = malloc((n + 1) * sizeof(it->heap[0]));
 	rc = it->heap == NULL ? kv_fail(&db->env, KEVO_ENOMEM,
-	    "out of memory") : add_sources(it, seq, own);
+	    "out of memory") : add_sources(it, scope);
 	if (rc == 0)
 		rc = set_range(it, range);
 	if (rc != 0) {
@@ -419,6 +481,8 @@ kevo_iter_free(struct kevo_iter *it)
 {
 	if (it == NULL)
 		return;
+	end_span(it);
+	kv_span_release(&it->span);
 	kv_count_read(it->db, KV_STAT_SCAN_RECORDS, it->records);
 	kv_count_read(it->db, KV_STAT_READ_BYTES, it->bytes);
 	for (uint32_t i = 0; i < it->nsource; i++)

@@ -4,7 +4,7 @@
 
 #include "compact.h"
 #include "count.h"
-#include "db.h"
+#include "join.h"
 #include "record.h"
 
 /*
@@ -17,9 +17,11 @@ struct kevo_snapshot {
 	struct kevo *db;
 	struct kv_view *view;
 	uint64_t seq;
+	struct kv_layer *top;	/* of a transaction that the handle joined */
+	struct kv_reach reach;
 };
 
-/* How often a reader begins anew because the generation moved under it. */
+/* How often a condition is looked at anew because index files were missing. */
 #define TRIES	8
 
 const char *
@@ -50,6 +52,8 @@ kevo_strerror(int status)
 	case KEVO_ECONFIG: return "kevo.conf is wrong";
 	case KEVO_EREPLACED: return "database was replaced";
 	case KEVO_EHISTORY: return "history is no longer kept";
+	case KEVO_ECONFLICT: return "what was read has changed";
+	case KEVO_EENDED: return "the transaction has ended";
 	}
 	return "unknown status";
 }
@@ -74,6 +78,13 @@ usable(struct kevo *db)
 	return rc != 0 ? rc : kv_warm_up(db);
 }
 
+/* To write into a transaction, what is below it is not needed. */
+static int
+usable_for_writing(struct kevo *db)
+{
+	return db->join != NULL ? kv_usable(db) : usable(db);
+}
+
 int
 kv_index_missing(struct kevo *db)
 {
@@ -82,50 +93,34 @@ kv_index_missing(struct kevo *db)
 	    db->path);
 }
 
-/*
- * A reader met a file that is gone.  Either there is a newer version, or a
- * newer generation of index files, and it looks again; or somebody removed an
- * index file and a generation has to be built.
- */
-static int
-attach_again(struct kevo *db, int *tries)
-{
-	if (kv_view_moved(db))
-		return 0;
-	if (db->txn != NULL || ++*tries > TRIES)
-		return kv_index_missing(db);
-	db->broken = db->ctl->generation;
-	return kv_attach(db, kv_deadline(db));
-}
-
 /* ---- reading ----------------------------------------------------------- */
+
+/* At a snapshot, with what it has of a transaction over it. */
+static int
+peek_at(struct kevo *db, const struct kevo_snapshot *snap, const void *key,
+    size_t klen, struct kevo_record *rec)
+{
+	int rc = kv_join_check(db);
+
+	if (rc == 0)
+		rc = kv_layers_get(snap->top, &snap->reach, key, klen, rec);
+	return rc != KEVO_FALSE ? rc : kv_lookup(db, snap->view, snap->seq,
+	    key, klen, rec);
+}
 
 static int
 peek(struct kevo *db, const struct kevo_snapshot *snap, const void *key,
     size_t klen, struct kevo_record *rec)
 {
-	uint64_t seq;
-	int rc, tries = 0;
+	int rc;
 
 	if ((rc = kv_usable(db)) != 0 ||
 	    (rc = kv_key_check(&db->env, key, klen)) != 0)
 		return rc;
 	if (snap != NULL)
-		return kv_lookup(db, snap->view, snap->seq, key, klen, rec);
-	if (db->cold != NULL && (rc = kv_cold_lookup(db, key, klen, rec)) !=
-	    KV_RETRY)
-		return rc;
-	if ((rc = kv_warm_up(db)) != 0)
-		return rc;
-	for (;;) {
-		if ((rc = kv_view_now(db, &seq)) != 0)
-			return rc;
-		rc = kv_lookup(db, db->view, seq, key, klen, rec);
-		if (rc != KV_RETRY)
-			return rc;
-		if ((rc = attach_again(db, &tries)) != 0)
-			return rc;
-	}
+		return peek_at(db, snap, key, klen, rec);
+	return db->join != NULL ? kv_join_get(db, key, klen, rec) :
+	    kv_get_now(db, key, klen, rec);
 }
 
 int
@@ -158,21 +153,6 @@ kevo_get(struct kevo *db, const struct kevo_snapshot *snap, const void *key,
 	return 0;
 }
 
-/* A view of now that stays readable; to be released. */
-static int
-take_view(struct kevo *db, struct kv_view **view, uint64_t *seq)
-{
-	int rc, tries = 0;
-
-	for (;;) {
-		if ((rc = kv_view_now(db, seq)) != 0 ||
-		    (rc = kv_view_keep(db, view)) != KV_RETRY)
-			return rc;
-		if ((rc = attach_again(db, &tries)) != 0)
-			return rc;
-	}
-}
-
 static int
 new_snapshot(struct kevo *db, struct kevo_snapshot **out)
 {
@@ -184,7 +164,15 @@ new_snapshot(struct kevo *db, struct kevo_snapshot **out)
 	if ((s = calloc(1, sizeof(*s))) == NULL)
 		return kv_fail(&db->env, KEVO_ENOMEM, "out of memory");
 	s->db = db;
-	if ((rc = take_view(db, &s->view, &s->seq)) != 0) {
+	if (db->join != NULL) {
+		s->top = db->join->top;
+		rc = kv_join_look(db, &s->reach);
+	}
+	if (rc == 0)
+		rc = kv_view_take(db, &s->view, &s->seq);
+	if (rc == 0 && (rc = kv_join_check(db)) != 0)
+		kv_view_release(s->view);
+	if (rc != 0) {
 		free(s);
 		return rc;
 	}
@@ -223,7 +211,9 @@ kevo_snapshot_at(struct kevo *db, uint64_t version,
 		kevo_snapshot_free(s);
 		return kv_result(db, rc);
 	}
+	/* Without the writes of a transaction that the handle has joined. */
 	s->seq = version;
+	s->reach.n = 0;
 	*out = s;
 	return 0;
 }
@@ -247,15 +237,28 @@ int
 kevo_iter_new(struct kevo *db, const struct kevo_snapshot *snap,
     const struct kevo_range *range, struct kevo_iter **out)
 {
-	struct kv_view *v;
-	uint64_t seq;
+	struct kv_reach reach = { .n = 0 };
+	struct kv_scope scope = { .reach = &reach };
 	int rc;
 
 	if ((rc = usable(db)) == 0 && snap != NULL) {
 		kv_view_keep_too(snap->view);
-		rc = kv_iter_new(db, snap->view, snap->seq, NULL, range, out);
-	} else if (rc == 0 && (rc = take_view(db, &v, &seq)) == 0)
-		rc = kv_iter_new(db, v, seq, NULL, range, out);
+		scope.view = snap->view;
+		scope.seq = snap->seq;
+		scope.top = snap->top;
+		scope.reach = &snap->reach;
+	} else if (rc == 0) {
+		if (db->join != NULL) {
+			scope.top = db->join->top;
+			rc = kv_join_look(db, &reach);
+		}
+		if (rc == 0)
+			rc = kv_view_take(db, &scope.view, &scope.seq);
+	}
+	if (rc == 0 && (rc = kv_join_check(db)) != 0)
+		kv_view_release(scope.view);
+	if (rc == 0)
+		rc = kv_iter_new(db, &scope, range, out);
 	return kv_result(db, rc);
 }
 
@@ -305,6 +308,18 @@ lock_and_check(struct kevo *db, const void *key, size_t klen,
 	return kv_index_missing(db);
 }
 
+/* Into the transaction that the handle has joined. */
+static int
+join_write(struct kevo *db, const struct kevo_batch *b, const void *key,
+    size_t klen, const struct kevo_cond *cond, uint64_t *version)
+{
+	int rc = kv_join_write(db, b, key, klen, cond);
+
+	if (rc == 0 && version != NULL)
+		*version = 0;
+	return rc;
+}
+
 /*
  * One operation, one commit.  A false condition is an answer about a state
  * that may not be on disk yet; it is given when that is.
@@ -321,13 +336,15 @@ write_one(struct kevo *db, int kind, const void *key, size_t klen,
 
 	if (w == NULL)
 		w = &defaults;
-	if ((rc = usable(db)) != 0)
+	if ((rc = usable_for_writing(db)) != 0)
 		return rc;
 	kv_batch_reset(&db->one);
 	rc = kv_batch_add(&db->one, kind, key, klen, val, vlen,
 	    w->expires_ns);
 	if (rc != 0)
 		return rc;
+	if (db->join != NULL)
+		return join_write(db, &db->one, key, klen, &w->cond, version);
 	rc = lock_and_check(db, key, klen, &w->cond);
 	if (rc != 0 && rc != KEVO_FALSE)
 		return rc;
@@ -422,13 +439,20 @@ static int
 commit(struct kevo *db, struct kevo_batch *b, enum kevo_sync sync,
     uint64_t *version)
 {
+	static const struct kevo_cond always;
 	uint64_t seq;
 	int rc;
 
-	if ((rc = usable(db)) != 0)
+	if ((rc = usable_for_writing(db)) != 0)
 		return rc;
 	if (b->count == 0)
 		return kv_fail(&db->env, KEVO_EINVAL, "empty batch");
+	if (db->join != NULL) {
+		rc = join_write(db, b, NULL, 0, &always, version);
+		if (rc == 0)
+			kv_batch_reset(b);
+		return rc;
+	}
 	sync = kv_sync_mode(db, sync);
 	if ((rc = kv_writer_lock(db)) != 0)
 		return rc;
@@ -454,7 +478,9 @@ kevo_sync(struct kevo *db)
 {
 	int rc;
 
-	if ((rc = usable(db)) == 0 && db->slot == 0)
+	if ((rc = usable(db)) == 0 && db->join != NULL)
+		return kv_result(db, kv_join_check(db));
+	if (rc == 0 && db->slot == 0)
 		rc = kv_fail(&db->env, KEVO_EPERM, "%s: opened for reading "
 		    "only", db->path);
 	if (rc == 0)
@@ -489,7 +515,7 @@ kevo_stats(struct kevo *db, struct kevo_stats *out)
 	uint64_t seq;
 	int rc;
 
-	if ((rc = usable(db)) != 0 || (rc = take_view(db, &v, &seq)) != 0)
+	if ((rc = usable(db)) != 0 || (rc = kv_view_take(db, &v, &seq)) != 0)
 		return rc;
 	c = db->ctl;
 	memset(out, 0, sizeof(*out));

@@ -62,12 +62,15 @@ enum kevo_status {
 	KEVO_EFORKED = -12,	/* the handle belongs to the parent process */
 	KEVO_ECONFIG = -13,	/* the database's kevo.conf is wrong */
 	KEVO_EREPLACED = -14,	/* the directory's files were replaced */
-	KEVO_EHISTORY = -15	/* so old a version is no longer kept */
+	KEVO_EHISTORY = -15,	/* so old a version is no longer kept */
+	KEVO_ECONFLICT = -16,	/* what the transaction read has changed:
+				 * nothing written, begin anew */
+	KEVO_EENDED = -17	/* the transaction has ended */
 };
 
 struct kevo;			/* an open database */
 struct kevo_batch;		/* writes that will be one commit */
-struct kevo_txn;		/* reads and writes under the write lock */
+struct kevo_txn;		/* reads and writes that belong together */
 struct kevo_snapshot;		/* the database as of one commit */
 struct kevo_iter;		/* a position in an ordered range */
 struct kevo_feed;		/* a place in the log */
@@ -123,6 +126,9 @@ struct kevo_options {
 				 * beside this program's file and then in
 				 * PATH; NULL: "kevo-compact"; "": nothing,
 				 * it compacts itself.  Not copied. */
+	const char *txn;	/* what kevo_txn_env() gave another process, for
+				 * one of its transactions: join it if it is
+				 * of this database; NULL, "": join none */
 };
 
 /*
@@ -318,18 +324,74 @@ size_t kevo_batch_bytes(const struct kevo_batch *b);
 int kevo_commit(struct kevo *db, struct kevo_batch *b, enum kevo_sync sync,
     uint64_t *version);
 
+/* Bring every commit so far to disk.  Returns 0, KEVO_EIO or
+ * KEVO_EUNKNOWN. */
+int kevo_sync(struct kevo *db);
+
+/* ---- transactions ------------------------------------------------------ */
+
 /*
- * A transaction takes the write lock at its start and keeps it to its end:
- * what it reads is the newest state and cannot change under it, and its own
- * writes are visible to its reads.  Readers outside see nothing of it until
- * the commit and never wait.
+ * Reads and writes that belong together.  A transaction's writes are seen by
+ * its own reads, by iterators in both directions too, and by nobody else
+ * before its commit, which makes them one commit: there whole or not at all.
  *
- * begin returns what kevo_put() may.  commit and abort end the transaction
- * and free it, whatever they return.  A commit without writes, and an
- * abort, wait until what was read is as durable as its writer asked for, so
- * that an answer that leaves the process cannot be undone by a power cut.
+ * Isolation.  Transactions that write are serializable: what is in the
+ * database is what they do one after the other, in the order of their
+ * commits, each having read what those before it left.  A transaction that
+ * only reads sees the database as of one commit; so does one that could
+ * write and did not.  Readers outside never wait for any of them.
+ *
+ *   without a flag     the write lock is taken at the beginning and kept:
+ *                      what is read is the newest state, and nobody can
+ *                      change it.
+ *   KEVO_TXN_READ      a snapshot that stays.  Writes are refused with
+ *                      KEVO_EPERM.  It takes no lock, and a handle that was
+ *                      opened with KEVO_RDONLY will do.
+ *   KEVO_TXN_DEFERRED  reads a snapshot; the write lock is taken by the first
+ *                      write, and what was read until then is read again.
+ *                      From there on it is as without a flag.
+ *   KEVO_TXN_OPTIMISTIC  reads a snapshot; the write lock is held inside the
+ *                      commit only, where what was read is read again.
+ *
+ * If a key or a range reads otherwise than it did (another commit changed it;
+ * it has expired), the write or commit answers KEVO_ECONFLICT, the message
+ * names it, nothing is written, and all that is left to do with the
+ * transaction is to abort it.  A commit without writes validates nothing.
+ * Reads are remembered for this: keys, and of each iterator the range that it
+ * has passed.  Beyond half of the setting txn_memory_bytes they are no longer
+ * told apart, and any other commit is a conflict.
+ *
+ * Writes are kept in memory up to the setting txn_memory_bytes, and beyond
+ * it in a file of the database directory; beyond KEVO_COMMIT_MAX or
+ * KEVO_COMMIT_OPS a write is refused with KEVO_ELIMIT, and the transaction
+ * is as it was before it.
  */
-int kevo_txn_begin(struct kevo *db, struct kevo_txn **out);
+enum kevo_begin_flags {
+	KEVO_TXN_READ = 1,	/* one of these three at most */
+	KEVO_TXN_DEFERRED = 2,
+	KEVO_TXN_OPTIMISTIC = 4,
+	KEVO_TXN_SHARED = 8	/* other processes may join; goes with READ or
+				 * none of the three */
+};
+
+/* Zero-filled, or NULL where a pointer is taken, means: all defaults. */
+struct kevo_begin {
+	unsigned flags;
+	int64_t max_ms;		/* it ends after so long: from then on every
+				 * call but kevo_txn_abort() answers
+				 * KEVO_EENDED, and the first of them gives
+				 * back the lock; 0: no limit */
+};
+
+/*
+ * Begin a transaction.  While one holds the write lock, the handle's other
+ * writing functions answer KEVO_EINVAL.
+ *
+ * Returns 0, or what kevo_put() may, or KEVO_EINVAL for flags that do not go
+ * together.
+ */
+int kevo_txn_begin(struct kevo *db, const struct kevo_begin *b,
+    struct kevo_txn **out);
 int kevo_txn_get(struct kevo_txn *t, const void *key, size_t klen,
     struct kevo_record *rec);		/* valid until the next call */
 int kevo_txn_put(struct kevo_txn *t, const void *key, size_t klen,
@@ -341,13 +403,64 @@ int kevo_txn_iter(struct kevo_txn *t, const struct kevo_range *range,
     struct kevo_iter **out);		/* freed before the next write */
 size_t kevo_txn_count(const struct kevo_txn *t);
 size_t kevo_txn_bytes(const struct kevo_txn *t);
+
+/*
+ * A savepoint marks how far the transaction has come; rolling back to it
+ * undoes the writes since.  What was read since stays read, and a lock that
+ * was taken is kept.  A mark is void once the transaction was rolled back to
+ * an earlier one.  Going back costs time as what is left of the transaction
+ * is large.  A shared transaction has no savepoints (KEVO_EINVAL): begin
+ * another one in it.
+ */
+int kevo_txn_savepoint(struct kevo_txn *t, uint64_t *mark);
+int kevo_txn_rollback_to(struct kevo_txn *t, uint64_t mark);
+
+/*
+ * End the transaction and free it, whatever they return.  *version (may be
+ * NULL) gets the sequence number of the commit, or, if there was nothing to
+ * write, that of the newest commit that it has seen.  Under the write lock a
+ * commit without writes, and an abort, wait until what was read is as durable
+ * as its writer asked for, so that an answer that leaves the process cannot
+ * be undone by a power cut.
+ */
 int kevo_txn_commit(struct kevo_txn *t, enum kevo_sync sync,
     uint64_t *version);
 int kevo_txn_abort(struct kevo_txn *t);
 
-/* Bring every commit so far to disk.  Returns 0, KEVO_EIO or
- * KEVO_EUNKNOWN. */
-int kevo_sync(struct kevo *db);
+/*
+ * Sharing a transaction with other processes.
+ *
+ * Of a transaction that was begun with KEVO_TXN_SHARED, kevo_txn_env() is a
+ * text that other processes on this machine give to kevo_open() as
+ * kevo_options.txn (tools take it from the variable KEVO_TXN); NULL for any
+ * other.  It is valid as long as the transaction, and it also says which
+ * transactions of other databases the handle was told to join.
+ *
+ * A handle that has joined reads and writes inside the transaction, through
+ * every function: reads see the database as of its beginning with all writes
+ * of its processes on top; a put, delete or batch is added to it whole or not
+ * at all, whenever the process is killed, and is seen by the others when the
+ * call returns; conditions are checked on what is read.  Versions of records
+ * that the transaction wrote, and those returned by what adds to it, are 0.
+ * kevo_txn_begin() in such a handle is a transaction within the transaction:
+ * its commit adds its writes in one step, its abort adds none, and meanwhile
+ * others who write into the outer one wait (as long as kevo_options.wait_ms
+ * says).  DEFERRED and OPTIMISTIC lock at the beginning there.  It may be
+ * shared in turn.  Compacting, changing settings and repairing are refused
+ * with KEVO_EPERM.
+ *
+ * The transaction lives as long as the process that began it keeps it.  Once
+ * that committed, aborted, closed or was killed, everything but
+ * kevo_close() in a handle that has joined, and opening one, answers
+ * KEVO_EENDED; what it added after the end counts for nothing.  So does a
+ * text that is none.  A text that names no transaction of this database makes
+ * an ordinary handle.
+ *
+ * A shared transaction of KEVO_TXN_READ is a snapshot for many processes:
+ * writing is refused with KEVO_EPERM.  Nothing is written for it, a database
+ * that can only be read will do.
+ */
+const char *kevo_txn_env(const struct kevo_txn *t);
 
 /* ---- the log as a feed ------------------------------------------------- */
 

@@ -156,6 +156,82 @@ kv_dir_lock(int fd)
 	return flock(fd, LOCK_EX | LOCK_NB) == 0;
 }
 
+#define TXN_OWNER	0
+#define TXN_WRITER	1
+
+int
+kv_txn_own(int fd)
+{
+	return byte_lock(fd, F_OFD_SETLK, F_WRLCK, TXN_OWNER, 1, NULL) == 0;
+}
+
+/* A system that does not answer is taken to say yes: an orderly end is told
+ * by the file itself. */
+static int
+is_locked(int fd, off_t byte)
+{
+	struct flock fl;
+
+	return byte_lock(fd, F_OFD_GETLK, F_WRLCK, byte, 1, &fl) != 0 ||
+	    fl.l_type != F_UNLCK;
+}
+
+int
+kv_txn_owned(int fd)
+{
+	return is_locked(fd, TXN_OWNER);
+}
+
+int
+kv_txn_write_try(int fd)
+{
+	return byte_lock(fd, F_OFD_SETLK, F_WRLCK, TXN_WRITER, 1, NULL) == 0;
+}
+
+/* Its holders are quick, or keep it as long as a transaction lasts. */
+int
+kv_txn_write_lock(int fd, int64_t deadline_ms)
+{
+	struct timespec ts = { 0, 20000 };
+
+	while (!kv_txn_write_try(fd)) {
+		if (errno != EAGAIN && errno != EACCES)
+			return errno;
+		if (deadline_ms >= 0 && kv_mono_ms() >= deadline_ms)
+			return KV_LOCK_TIMEOUT;
+		nanosleep(&ts, NULL);
+		if (ts.tv_nsec < SLEEP_MS * 1000000 / 4)
+			ts.tv_nsec += ts.tv_nsec / 2;
+	}
+	return 0;
+}
+
+void
+kv_txn_write_unlock(int fd)
+{
+	byte_lock(fd, F_OFD_SETLK, F_UNLCK, TXN_WRITER, 1, NULL);
+}
+
+int
+kv_life_hold(int fd, uint64_t life)
+{
+	return byte_lock(fd, F_OFD_SETLK, F_RDLCK, (off_t)(KV_LIFE_BASE +
+	    life), 1, NULL) == 0 ? 0 : errno;
+}
+
+void
+kv_life_drop(int fd, uint64_t life)
+{
+	byte_lock(fd, F_OFD_SETLK, F_UNLCK, (off_t)(KV_LIFE_BASE + life), 1,
+	    NULL);
+}
+
+int
+kv_life_held(int fd, uint64_t life)
+{
+	return is_locked(fd, (off_t)(KV_LIFE_BASE + life));
+}
+
 /* A write lease is granted only if there is no other open description. */
 int
 kv_file_in_use(int fd)

@@ -81,6 +81,30 @@ void kv_unpin(int fd, uint64_t version);
 uint64_t kv_pin_next(int fd, uint64_t from, uint64_t end);
 
 /*
+ * A transaction that others join.  Its owner has its file from the beginning
+ * to the end: kv_txn_own() is 1, or 0 if somebody else has it.  Who joined
+ * asks with kv_txn_owned(), through a description of its own; and who writes
+ * into it has the second byte, which kv_txn_write_lock() waits for until
+ * deadline_ms (negative: for ever).  It returns 0, KV_LOCK_TIMEOUT or an
+ * errno.
+ */
+int kv_txn_own(int fd);
+int kv_txn_owned(int fd);
+int kv_txn_write_lock(int fd, int64_t deadline_ms);
+int kv_txn_write_try(int fd);
+void kv_txn_write_unlock(int fd);
+
+/*
+ * A snapshot that others join has a byte of its own in PINS, behind those of
+ * the versions, shared like them.  kv_life_held(): does another description
+ * have it?
+ */
+#define KV_LIFE_BASE	((uint64_t)1 << 62)
+int kv_life_hold(int fd, uint64_t life);	/* 0 or an errno */
+void kv_life_drop(int fd, uint64_t life);
+int kv_life_held(int fd, uint64_t life);
+
+/*
  * 1 if any process, this one by another descriptor included, has the file
  * open or mapped; 0 if none has, or the system does not say.
  */

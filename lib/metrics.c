@@ -96,6 +96,8 @@ static const struct row {
 	    "committed", "Transactions" },
 	{ KV_STAT_TXN_ROLLED_BACK, NONE, "transactions", "outcome",
 	    "rolled_back", "Transactions" },
+	{ KV_STAT_TXN_CONFLICTS, NONE, "transactions", "outcome",
+	    "conflict", "Transactions" },
 	{ KV_STAT_USER_BYTES, BYTES, "user_bytes", NULL, NULL,
 	    "Keys and values written by users" },
 	{ KV_STAT_LOG_BYTES, BYTES, "log_written_bytes", NULL, NULL,
@@ -212,6 +214,8 @@ static const struct row {
 	ERROR(KEVO_ECONFIG, "config"),
 	ERROR(KEVO_EREPLACED, "replaced"),
 	ERROR(KEVO_EHISTORY, "history"),
+	ERROR(KEVO_ECONFLICT, "conflict"),
+	ERROR(KEVO_EENDED, "ended"),
 }, times[] = {
 	{ KV_STAT_SINCE_NS, TIME, "counters_since_timestamp_seconds", NULL,
 	    NULL, "When counting began" },

@@ -8,7 +8,7 @@
 
 #include "cache.h"
 #include "coding.h"
-#include "db.h"
+#include "join.h"
 #include "lock.h"
 
 /*
@@ -64,7 +64,7 @@ is_our_name(const char *s)
 	static const char *const ours[] = {
 		".", "..", "LOCK", "FORMAT", "FORMAT.tmp", KV_CONF_NAME,
 		KV_CONF_TMP, "wal", "shm", "table", "version", "PINS",
-		KV_SPARE_NAME
+		KV_SPARE_NAME, "txn"
 	};
 
 	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
@@ -521,6 +521,9 @@ open_db(struct kevo *db, const struct kevo_options *opt)
 
 	if ((rc = open_directory(db)) != 0)
 		return rc;
+	if (opt->txn != NULL && *opt->txn != '\0' &&
+	    (rc = kv_join_find(db, opt->txn)) != 0)
+		return rc;
 	/* Where control is there and sound, nothing else has to be. */
 	if (!(db->flags & KEVO_RDONLY) || kv_cold_open(db) != 0) {
 		if ((rc = find_database(db, opt)) != 0)
@@ -530,6 +533,8 @@ open_db(struct kevo *db, const struct kevo_options *opt)
 		if ((rc = kv_attach(db, kv_deadline(db))) != 0)
 			return rc;
 	}
+	if (db->join != NULL && (rc = kv_join_enter(db)) != 0)
+		return rc;
 	return (db->flags & KEVO_EXISTING) && opt->settings != NULL ?
 	    kv_config_compare(db, opt->settings) : 0;
 }
@@ -594,6 +599,7 @@ kevo_close(struct kevo *db)
 	kv_fork_delist(db);
 	kv_batch_release(&db->one);
 	kv_view_unref(db->view);
+	kv_join_leave(db);
 	kv_cache_free(db->cache);
 	kv_cold_close(db);
 	detach(db);

@@ -642,7 +642,7 @@ lock_old(struct kevo *db, struct kv_control *old, int64_t deadline_ms)
 	    KV_WORD_TIMEOUT) {
 		char who[96];
 
-		kv_holder_describe(old, who, sizeof(who));
+		kv_holder_describe(&old->holder, who, sizeof(who));
 		return kv_fail(&db->env, KEVO_EBUSY, "%s: busy: locked by %s",
 		    db->path, who);
 	}

@@ -130,7 +130,13 @@ row(COUNT_READS, "count_reads", CHOICE, "off on", 0, 1, 0, \
     "off or on", "off", \
     "whether readers count in the statistics what they do", \
     "on: kevo-stats knows about reads.  off: reading leaves no trace, and " \
-    "readers do not share a word that they write.")
+    "readers do not share a word that they write.") \
+row(TXN_MEMORY_BYTES, "txn_memory_bytes", SIZE, NULL, 64 * K, G, 64 * M, \
+    "64K to 1G", "64M", \
+    "what a transaction keeps in memory before it uses a file", \
+    "More: larger transactions need no disk before their commit.  Less: less " \
+    "memory in each process; and what an optimistic transaction has read is " \
+    "told apart up to half of this, beyond it every commit is a conflict.")
 
 #define AS_ROW(id, name, kind, words, min, max, initial, range, text, \
     meaning, trade) \

@@ -35,6 +35,8 @@ enum kv_setting {
 	KV_SET_WAL_KEEP,	/* bytes of log kept that tables hold too */
 	KV_SET_CACHE_BYTES,	/* a process keeps so much decompressed */
 	KV_SET_COUNT_READS,	/* 0, 1 */
+	KV_SET_TXN_MEMORY_BYTES,	/* a transaction keeps so much in
+					 * memory, the rest in a file */
 	KV_SETTINGS
 };
 #define KV_SETTINGS_ROOM	32	/* in control */

@@ -12,9 +12,10 @@ kv_source_segment(struct kv_source *s, struct kevo *db,
 }
 
 void
-kv_source_own(struct kv_source *s, struct kevo *db, const struct kv_index *ix)
+kv_source_own(struct kv_source *s, struct kevo *db, const struct kv_index *ix,
+    uint64_t reach)
 {
-	kv_source_segment(s, db, ix, UINT64_MAX);
+	kv_source_segment(s, db, ix, reach);
 	s->own = 1;
 }
 

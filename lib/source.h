@@ -31,8 +31,10 @@ struct kv_source {
 
 void kv_source_segment(struct kv_source *s, struct kevo *db,
     const struct kv_index *ix, uint64_t seq);
+
+/* A transaction's writes up to byte reach. */
 void kv_source_own(struct kv_source *s, struct kevo *db,
-    const struct kv_index *ix);
+    const struct kv_index *ix, uint64_t reach);
 
 /* The view is kept by the caller. */
 void kv_source_tables(struct kv_source *s, struct kevo *db,

@@ -32,6 +32,7 @@ enum kv_stat {
 	KV_STAT_TXN_BEGUN,
 	KV_STAT_TXN_COMMITTED,
 	KV_STAT_TXN_ROLLED_BACK,
+	KV_STAT_TXN_CONFLICTS,	/* something else that they read had changed */
 	KV_STATS_OWNED,
 
 	/* First page, by anybody. */

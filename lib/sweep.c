@@ -11,6 +11,7 @@
 #include "count.h"
 #include "lock.h"
 #include "slots.h"
+#include "txnfile.h"
 
 /*
  * Removing what nobody needs.  A version is needed if it is the newest, or if
@@ -392,5 +393,6 @@ kv_sweep(struct kv_work *w)
 	forget_needed(&s);
 	kv_slots_limit(w->db);
 	kv_unlock_rebuild(w->db->lock_fd);
+	kv_txn_sweep(&w->db->dir);
 	return rc;
 }

@@ -3,153 +3,360 @@
 
 #include "compact.h"
 #include "count.h"
-#include "db.h"
+#include "join.h"
+#include "lock.h"
 #include "record.h"
+#include "track.h"
 
 /*
- * A transaction: WRITER, a batch, and an index over the batch's bytes, so
- * that its reads see its own writes.  The index is the one that the log has;
- * here the batch's buffer is the log.  Operations are indexed when a read
- * needs them: a transaction that only writes builds none.
+ * A transaction: a layer of writes (layer.h) over what it reads, which is one
+ * of these.
+ *
+ *   the newest state   under WRITER.
+ *   a snapshot         kept by a view, for KEVO_TXN_READ; and for the two
+ *                      kinds that validate, as long as they have no lock.
+ *                      What those read is remembered (track.h), and read
+ *                      again once they have WRITER.
+ *   what a transaction of another process shows, which the handle has joined
+ *                      (join.h).  Its write lock is to us what WRITER is
+ *                      outside.
+ *
+ * A shared one's layer is in files that others write into; the handle that
+ * began it holds WRITER, or the lock of the one that it is within, until it
+ * ends.
  */
 struct kevo_txn {
 	struct kevo *db;
-	struct kevo_batch batch;
-	uint64_t seq;			/* newest commit that it reads */
-	uint64_t indexed;		/* bytes of the batch in the index */
-	uint64_t ops;			/* operations in the index */
-	struct kv_index own;
-	uint64_t arena_room;
+	unsigned flags;
+	struct kv_layer own;	/* its writes */
+	int locked;		/* it has WRITER, or the lock of what it is
+				 * within */
+	int over;		/* why it has ended before its time; 0: not */
+	int64_t max_ms, until_ms;	/* until_ms of kv_mono_ms(); 0: none */
+	struct kv_view *view;	/* kept: it reads a snapshot; else NULL */
+	uint64_t seq;		/* newest commit that it reads */
+	uint64_t now_ns;	/* when the snapshot was taken */
+	struct kv_reach below;	/* READ: how far it looks into what it is
+				 * within */
+	struct kv_track track;
+	uint64_t life;		/* byte of PINS of a shared snapshot; or 0 */
+	int pinned;		/* a pin for those who join it */
+	char *env;
 };
 
-#define ARENA_ROOM	((uint64_t)16 << 10)
+#define KINDS	(KEVO_TXN_READ | KEVO_TXN_DEFERRED | KEVO_TXN_OPTIMISTIC)
 
-static int
-begin(struct kevo *db, struct kevo_txn **out)
+static struct kv_layer *
+within(const struct kevo *db)
 {
-	struct kevo_txn *t;
-	int rc;
-
-	if ((rc = kv_usable(db)) != 0 || (rc = kv_warm_up(db)) != 0)
-		return rc;
-	if ((t = calloc(1, sizeof(*t))) == NULL)
-		return kv_fail(&db->env, KEVO_ENOMEM, "out of memory");
-	t->db = db;
-	t->batch.db = db;
-	if ((rc = kv_writer_lock(db)) != 0) {
-		free(t);
-		return rc;
-	}
-	kv_count(db->ctl, KV_STAT_TXN_BEGUN, 1);
-	db->txn = t;
-	t->seq = kv_tail(db->ctl)->seq;
-	*out = t;
-	return 0;
+	return db->join != NULL ? db->join->top : NULL;
 }
 
-int
-kevo_txn_begin(struct kevo *db, struct kevo_txn **out)
+static int
+is_shared(const struct kevo_txn *t)
 {
-	if (!db->opened)
-		return KEVO_EINVAL;	/* kevo_open() said why */
-	return kv_result(db, begin(db, out));
+	return t->own.head != NULL;
+}
+
+/* Does it still read a snapshot that it will have to read again? */
+static int
+remembers(const struct kevo_txn *t)
+{
+	return t->view != NULL && !(t->flags & KEVO_TXN_READ);
+}
+
+/* ---- letting go -------------------------------------------------------- */
+
+static void
+drop_snapshot(struct kevo_txn *t)
+{
+	struct kevo *db = t->db;
+
+	if (t->life != 0 && db->pin_fd >= 0)
+		kv_life_drop(db->pin_fd, t->life);
+	if (t->pinned)
+		kv_pin_drop(db, t->view->number);
+	kv_view_release(t->view);
+	t->view = NULL;
+	t->life = 0;
+	t->pinned = 0;
+}
+
+static void
+unlock(struct kevo_txn *t, enum kv_stat outcome)
+{
+	if (!t->locked)
+		return;
+	t->locked = 0;
+	t->db->txn = NULL;
+	if (t->db->join != NULL) {
+		kv_layer_unlock(within(t->db));
+		return;
+	}
+	kv_count(t->db->ctl, outcome, 1);
+	kv_writer_unlock(t->db);
+}
+
+/* All that is left is to free it. */
+static void
+let_go(struct kevo_txn *t, enum kv_stat outcome)
+{
+	if (is_shared(t))
+		kv_layer_end(&t->own);
+	unlock(t, outcome);
+	kv_layer_release(&t->own);
+	drop_snapshot(t);
+	kv_track_release(&t->track);
 }
 
 static void
 txn_free(struct kevo_txn *t)
 {
-	kv_batch_release(&t->batch);
-	free(t->own.arena);
-	t->db->txn = NULL;
+	if (t->locked)
+		t->db->txn = NULL;	/* in a child of fork() */
+	kv_layer_release(&t->own);
+	drop_snapshot(t);
+	kv_track_release(&t->track);
+	free(t->env);
 	free(t);
 }
 
-static int
-grow_arena(struct kevo_txn *t, uint64_t nops)
-{
-	struct kv_index_head *h = (void *)t->own.arena;
-	uint64_t need = ARENA_ROOM, room;
-	uint8_t *p;
+/* ---- is it still going on? --------------------------------------------- */
 
-	if (h != NULL)
-		need = atomic_load_explicit(&h->end, memory_order_relaxed) +
-		    kv_index_need(&t->own, nops);
-	if (need <= t->arena_room)
-		return 0;
-	room = need + t->arena_room / 2;
-	if (room > KV_INDEX_ARENA_MAX ||
-	    (p = realloc(t->own.arena, (size_t)room)) == NULL)
-		return kv_fail(&t->db->env, KEVO_ENOMEM, "out of memory for "
-		    "the transaction's index");
-	memset(p + t->arena_room, 0, (size_t)(room - t->arena_room));
-	if (h == NULL)
-		kv_index_format(p, room, 0, 0, 0);
-	h = (void *)p;
-	atomic_store_explicit(&h->size, room, memory_order_relaxed);
-	t->own.arena = p;
-	t->own.arena_len = room;
-	t->arena_room = room;
-	return 0;
+static int
+time_is_over(struct kevo_txn *t)
+{
+	return kv_fail(&t->db->env, KEVO_EENDED, "%s: the transaction has "
+	    "ended: its %lld ms are over", t->db->path, (long long)t->max_ms);
 }
 
-/* Index what was written since the last read. */
 static int
-index_own(struct kevo_txn *t)
+is_over(struct kevo_txn *t)
 {
-	struct kevo_batch *b = &t->batch;
-	struct kv_op op;
+	if (t->over == KEVO_EENDED)
+		return time_is_over(t);
+	return kv_fail(&t->db->env, t->over, "%s: the transaction has failed "
+	    "before; abort it", t->db->path);
+}
+
+static int
+going_on(struct kevo_txn *t)
+{
 	int rc;
 
-	if (b->count == 0)
-		return 0;
-	if (t->own.arena == NULL) {
-		if ((rc = grow_arena(t, 0)) != 0)
+	if ((rc = kv_usable(t->db)) != 0)
+		return rc;
+	if (t->over != 0)
+		return is_over(t);
+	if (t->until_ms == 0 || kv_mono_ms() < t->until_ms)
+		return kv_join_check(t->db);
+	let_go(t, KV_STAT_TXN_ROLLED_BACK);
+	t->over = KEVO_EENDED;
+	return time_is_over(t);
+}
+
+/* ---- beginning --------------------------------------------------------- */
+
+static int
+take_lock(struct kevo_txn *t)
+{
+	struct kevo *db = t->db;
+	int rc;
+
+	if (db->join == NULL) {
+		if ((rc = kv_writer_lock(db)) != 0)
 			return rc;
-		t->indexed = KV_FRAME_LEN + KV_PAYLOAD_HEAD;
+		kv_count(db->ctl, KV_STAT_TXN_BEGUN, 1);
+		t->seq = kv_tail(db->ctl)->seq;
+	} else {
+		if ((rc = kv_join_may_write(db)) != 0 ||
+		    (rc = kv_layer_lock(within(db))) != 0)
+			return rc;
+		t->seq = db->join->seq;
 	}
-	t->own.log = b->buf;
-	t->own.log_len = b->len;
-	if ((rc = grow_arena(t, b->count - t->ops)) != 0)
-		return rc;
-	while (t->indexed < b->len) {
-		if (kv_op_decode(b->buf, b->len, t->indexed, &op) != 0 ||
-		    kv_index_insert(&t->own, ++t->ops,
-		    (uint32_t)t->indexed) != 0)
-			return kv_fail(&t->db->env, KEVO_ECORRUPT,
-			    "the transaction's index is damaged");
-		t->indexed += op.len;
-	}
+	t->locked = 1;
+	db->txn = t;
 	return 0;
 }
 
-/* 0 found, KEVO_NOTFOUND deleted by it, KEVO_FALSE not written by it. */
 static int
-own_get(struct kevo_txn *t, const void *key, size_t klen,
-    struct kevo_record *rec)
+take_snapshot(struct kevo_txn *t)
 {
-	struct kv_index_hit hit;
-	struct kv_op op;
+	struct kevo *db = t->db;
+	int rc = 0;
+
+	if (db->join != NULL)
+		rc = kv_join_look(db, &t->below);
+	if (rc == 0)
+		rc = kv_view_take(db, &t->view, &t->seq);
+	if (rc == 0)
+		rc = kv_join_check(db);
+	if (rc == 0)
+		kv_count_read(db, KV_STAT_SNAPSHOTS, 1);
+	return rc;
+}
+
+/*
+ * Those who join a snapshot of the database open its version by name.  It is
+ * pinned before we look whether it is still the newest, as in view.c.
+ */
+static int
+pin_snapshot(struct kevo_txn *t)
+{
+	struct kevo *db = t->db;
 	int rc;
 
-	if ((rc = index_own(t)) != 0)
+	for (;;) {
+		if (!kv_pin_take(db, t->view->number))
+			return kv_fail(&db->env, KEVO_EPERM, "%s/PINS: cannot "
+			    "be read, and without it no snapshot can be "
+			    "shared", db->path);
+		t->pinned = 1;
+		atomic_thread_fence(memory_order_seq_cst);
+		if (kv_join_is_fixed(db) || !kv_view_overtaken(db, t->view))
+			return 0;
+		drop_snapshot(t);
+		if ((rc = take_snapshot(t)) != 0)
+			return rc;
+	}
+}
+
+static int
+share_snapshot(struct kevo_txn *t)
+{
+	struct kevo *db = t->db;
+	struct kv_layer *top = within(db);
+	uint64_t v[KV_JOIN_VALUES] = { 0 }, life;
+	int rc;
+
+	if ((rc = kv_pin_file(db)) != 0 ||
+	    (top == NULL && (rc = pin_snapshot(t)) != 0))
 		return rc;
-	if (t->own.arena == NULL ||
-	    kv_index_find(&t->own, key, klen, UINT64_MAX, &hit) != 1)
-		return KEVO_FALSE;
-	if (kv_op_decode(t->batch.buf, t->batch.len, hit.off, &op) != 0)
-		return kv_fail(&t->db->env, KEVO_ECORRUPT,
-		    "the transaction's index is damaged");
-	if (op.kind == KV_OP_DELETE ||
-	    (op.expires_ns != 0 && op.expires_ns <= kv_now_ns()))
-		return KEVO_NOTFOUND;
-	rec->key = key;
-	rec->klen = klen;
-	rec->value = op.val;
-	rec->vlen = op.vlen;
-	rec->version = 0;
-	rec->expires_ns = op.expires_ns;
+	if (kv_random(&life, sizeof(life)) != 0)
+		return kv_fail_errno(&db->env, "random numbers", "get");
+	life = (life >> 4) | 1;
+	if ((rc = kv_life_hold(db->pin_fd, life)) != 0)
+		return kv_fail(&db->env, KEVO_EIO, "%s/PINS: cannot lock it "
+		    "for a shared snapshot: %s", db->path, strerror(rc));
+	t->life = life;
+	if (top != NULL) {
+		v[KV_JOIN_NUMBER] = top->head->number;
+		v[KV_JOIN_REACH] = t->below.at[0];
+		v[KV_JOIN_LAYER_LIFE] = life;
+		return kv_join_text(db, KV_JOIN_LAYER_AT, v, &t->env);
+	}
+	v[KV_JOIN_SEQ] = t->seq;
+	v[KV_JOIN_VERSION] = t->view->number;
+	v[KV_JOIN_FIRST] = t->view->first;
+	v[KV_JOIN_ACTIVE] = t->view->last;
+	v[KV_JOIN_LIFE] = life;
+	return kv_join_text(db, KV_JOIN_SNAPSHOT, v, &t->env);
+}
+
+/*
+ * What those who join print has left this process before the commit: so what
+ * they read has to be durable now.
+ */
+static int
+share_writes(struct kevo_txn *t)
+{
+	struct kevo *db = t->db;
+	uint64_t v[KV_JOIN_VALUES] = { 0 };
+	int rc;
+
+	if (db->join == NULL && (rc = kv_settle(db, t->seq)) != 0)
+		return rc;
+	kv_layer_release(&t->own);
+	rc = kv_layer_share(&t->own, db, within(db), t->seq);
+	if (rc != 0)
+		return rc;
+	v[KV_JOIN_NUMBER] = t->own.head->number;
+	return kv_join_text(db, KV_JOIN_LAYER, v, &t->env);
+}
+
+/* In a handle that has joined a transaction all that write lock at the
+ * beginning: what they read is frozen only by that. */
+static int
+start(struct kevo_txn *t)
+{
+	struct kevo *db = t->db;
+	int rc;
+
+	if (t->flags & KEVO_TXN_READ) {
+		rc = take_snapshot(t);
+		if (rc == 0 && (t->flags & KEVO_TXN_SHARED))
+			rc = share_snapshot(t);
+	} else if ((t->flags & KINDS) != 0 && db->join == NULL) {
+		if ((rc = kv_may_write(db)) == 0)
+			rc = take_snapshot(t);
+		t->now_ns = kv_now_ns();
+	} else {
+		rc = take_lock(t);
+		if (rc == 0 && (t->flags & KEVO_TXN_SHARED))
+			rc = share_writes(t);
+	}
+	return rc;
+}
+
+static int
+check_flags(struct kevo *db, const struct kevo_begin *b)
+{
+	unsigned kind = b->flags & KINDS;
+
+	if ((b->flags & ~(unsigned)(KINDS | KEVO_TXN_SHARED)) != 0 ||
+	    (kind & (kind - 1)) != 0 || ((b->flags & KEVO_TXN_SHARED) &&
+	    kind != 0 && kind != KEVO_TXN_READ) || b->max_ms < 0)
+		return kv_fail(&db->env, KEVO_EINVAL, "transaction: flags "
+		    "that are unknown, or do not go together");
 	return 0;
 }
+
+static int
+begin(struct kevo *db, const struct kevo_begin *b, struct kevo_txn **out)
+{
+	struct kevo_txn *t;
+	uint64_t memory;
+	int rc;
+
+	if ((rc = kv_usable(db)) != 0 || (rc = check_flags(db, b)) != 0 ||
+	    (rc = kv_warm_up(db)) != 0)
+		return rc;
+	if ((t = calloc(1, sizeof(*t))) == NULL)
+		return kv_fail(&db->env, KEVO_ENOMEM, "out of memory");
+	memory = kv_setting(db->ctl, KV_SET_TXN_MEMORY_BYTES);
+	t->db = db;
+	t->flags = b->flags;
+	t->max_ms = b->max_ms;
+	t->until_ms = b->max_ms != 0 ? kv_mono_ms() + b->max_ms : 0;
+	kv_layer_init(&t->own, db, within(db), memory);
+	kv_track_init(&t->track, (size_t)memory / 2);
+	if ((rc = start(t)) != 0) {
+		let_go(t, KV_STAT_TXN_ROLLED_BACK);
+		txn_free(t);
+		return rc;
+	}
+	*out = t;
+	return 0;
+}
+
+int
+kevo_txn_begin(struct kevo *db, const struct kevo_begin *b,
+    struct kevo_txn **out)
+{
+	static const struct kevo_begin defaults;
+
+	if (!db->opened)
+		return KEVO_EINVAL;	/* kevo_open() said why */
+	return kv_result(db, begin(db, b != NULL ? b : &defaults, out));
+}
+
+const char *
+kevo_txn_env(const struct kevo_txn *t)
+{
+	return t->env;
+}
+
+/* ---- reading ----------------------------------------------------------- */
 
 /*
  * An index file that this transaction needs was removed.  It cannot be built
@@ -162,18 +369,55 @@ index_missing(struct kevo_txn *t)
 	return kv_index_missing(t->db);
 }
 
+/* The layers that it reads, and how far. */
+static int
+look(struct kevo_txn *t, struct kv_layer **top, struct kv_reach *r)
+{
+	if (t->flags & KEVO_TXN_READ) {
+		*top = within(t->db);
+		*r = t->below;
+		return 0;
+	}
+	*top = &t->own;
+	return kv_layers_look(&t->own, r);
+}
+
+/* Below all layers. */
+static int
+get_base(struct kevo_txn *t, const void *key, size_t klen,
+    struct kevo_record *rec)
+{
+	struct kevo *db = t->db;
+	int rc;
+
+	if (t->view != NULL) {
+		rc = kv_lookup(db, t->view, t->seq, key, klen, rec);
+		if (rc >= 0 && rc != KV_RETRY && remembers(t))
+			kv_track_key(&t->track, key, klen, rc == 0 ?
+			    rec->version : 0, rc == 0 ? rec->expires_ns : 0);
+		return rc == KV_RETRY ? kv_index_missing(db) : rc;
+	}
+	if (db->join != NULL)
+		return kv_get_now(db, key, klen, rec);
+	rc = kv_lookup_newest(db, key, klen, rec);
+	return rc == KV_RETRY ? index_missing(t) : rc;
+}
+
 static int
 get(struct kevo_txn *t, const void *key, size_t klen, struct kevo_record *rec)
 {
-	int rc;
+	struct kv_layer *top;
+	struct kv_reach r;
+	int rc, over;
 
-	if ((rc = kv_usable(t->db)) != 0 ||
-	    (rc = kv_key_check(&t->db->env, key, klen)) != 0)
+	if ((rc = going_on(t)) != 0 ||
+	    (rc = kv_key_check(&t->db->env, key, klen)) != 0 ||
+	    (rc = look(t, &top, &r)) != 0)
 		return rc;
-	if ((rc = own_get(t, key, klen, rec)) != KEVO_FALSE)
-		return rc;
-	rc = kv_lookup_newest(t->db, key, klen, rec);
-	return rc == KV_RETRY ? index_missing(t) : rc;
+	rc = kv_layers_get(top, &r, key, klen, rec);
+	if (rc == KEVO_FALSE)
+		rc = get_base(t, key, klen, rec);
+	return (over = kv_join_check(t->db)) != 0 ? over : rc;
 }
 
 int
@@ -183,21 +427,6 @@ kevo_txn_get(struct kevo_txn *t, const void *key, size_t klen,
 	uint64_t began = kv_read_begin(t->db);
 
 	return kv_read_end(t->db, began, get(t, key, klen, rec), rec);
-}
-
-int
-kevo_txn_put(struct kevo_txn *t, const void *key, size_t klen,
-    const void *val, size_t vlen, uint64_t expires_ns)
-{
-	return kv_result(t->db, kv_batch_add(&t->batch, KV_OP_PUT, key, klen,
-	    val, vlen, expires_ns));
-}
-
-int
-kevo_txn_delete(struct kevo_txn *t, const void *key, size_t klen)
-{
-	return kv_result(t->db, kv_batch_add(&t->batch, KV_OP_DELETE, key,
-	    klen, NULL, 0, 0));
 }
 
 int
@@ -211,74 +440,247 @@ kevo_txn_check(struct kevo_txn *t, const void *key, size_t klen,
 		return rc;
 	if (kv_cond_holds(cond, rc == 0, &rec))
 		return 0;
-	kv_count(t->db->ctl, KV_STAT_COND_FALSE, 1);
+	if (t->locked && t->db->join == NULL)
+		kv_count(t->db->ctl, KV_STAT_COND_FALSE, 1);
 	return KEVO_FALSE;
+}
+
+/* A kept view of the newest state, under WRITER. */
+static int
+keep_newest(struct kevo_txn *t, struct kv_view **v)
+{
+	int rc;
+
+	while ((rc = kv_view_keep(t->db, v)) == KV_RETRY) {
+		if (!kv_view_moved(t->db))
+			return index_missing(t);
+		if ((rc = kv_view_extend(t->db)) != 0)
+			return rc;
+	}
+	return rc;
+}
+
+static int
+keep_base(struct kevo_txn *t, struct kv_scope *s)
+{
+	int rc;
+
+	s->seq = t->seq;
+	if (t->view != NULL) {
+		kv_view_keep_too(t->view);
+		s->view = t->view;
+		s->track = remembers(t) ? &t->track : NULL;
+		return 0;
+	}
+	if (t->db->join == NULL)
+		return keep_newest(t, &s->view);
+	rc = kv_view_take(t->db, &s->view, &s->seq);
+	if (rc == 0 && (rc = kv_join_check(t->db)) != 0)
+		kv_view_release(s->view);
+	return rc;
 }
 
 static int
 iterate(struct kevo_txn *t, const struct kevo_range *range,
     struct kevo_iter **out)
 {
-	struct kv_view *v;
+	struct kv_reach r;
+	struct kv_scope s = { .reach = &r };
 	int rc;
 
-	while ((rc = kv_view_keep(t->db, &v)) == KV_RETRY) {
-		if (!kv_view_moved(t->db))
-			return index_missing(t);
-		if ((rc = kv_view_extend(t->db)) != 0)
-			return rc;
-	}
-	if (rc != 0)
+	if ((rc = going_on(t)) != 0 || (rc = look(t, &s.top, &r)) != 0 ||
+	    (rc = keep_base(t, &s)) != 0)
 		return rc;
-	return kv_iter_new(t->db, v, t->seq, t->own.arena != NULL ? &t->own :
-	    NULL, range, out);
+	return kv_iter_new(t->db, &s, range, out);
 }
 
 int
 kevo_txn_iter(struct kevo_txn *t, const struct kevo_range *range,
     struct kevo_iter **out)
 {
+	return kv_result(t->db, iterate(t, range, out));
+}
+
+/* ---- validating -------------------------------------------------------- */
+
+/* Under WRITER. */
+static int
+read_again(struct kevo_txn *t)
+{
+	struct kv_reread r = { .db = t->db, .then = t->view,
+	    .then_seq = t->seq, .then_ns = t->now_ns,
+	    .now_seq = kv_tail(t->db->ctl)->seq };
 	int rc;
 
-	if ((rc = kv_usable(t->db)) == 0 && (rc = index_own(t)) == 0)
-		rc = iterate(t, range, out);
+	if ((rc = keep_newest(t, &r.now)) != 0)
+		return rc;
+	rc = kv_track_check(&t->track, &r);
+	kv_view_release(r.now);
+	return rc;
+}
+
+/*
+ * From the snapshot to the newest state.  Without the lock the transaction is
+ * as it was; after a conflict it is over.  That answer tells of a commit that
+ * may not be durable yet.
+ */
+static int
+lock_and_validate(struct kevo_txn *t)
+{
+	struct kevo *db = t->db;
+	uint64_t then = t->seq, now;
+	int rc, r;
+
+	if ((rc = take_lock(t)) != 0)
+		return rc;
+	now = t->seq;
+	t->seq = then;
+	rc = read_again(t);
+	t->seq = now;
+	if (rc == 0) {
+		drop_snapshot(t);
+		kv_track_release(&t->track);
+		return 0;
+	}
+	t->over = rc;
+	let_go(t, rc == KEVO_ECONFLICT ? KV_STAT_TXN_CONFLICTS :
+	    KV_STAT_TXN_ROLLED_BACK);
+	return rc == KEVO_ECONFLICT && (r = kv_settle(db, now)) != 0 ? r : rc;
+}
+
+/* ---- writing ----------------------------------------------------------- */
+
+static int
+may_write(struct kevo_txn *t)
+{
+	int rc;
+
+	if ((rc = going_on(t)) != 0)
+		return rc;
+	if (t->flags & KEVO_TXN_READ)
+		return kv_fail(&t->db->env, KEVO_EPERM, "%s: the transaction "
+		    "is read-only", t->db->path);
+	if ((t->flags & KEVO_TXN_DEFERRED) && !t->locked)
+		return lock_and_validate(t);
+	return 0;
+}
+
+/* Others may be writing into it, too. */
+static int
+write_shared(struct kevo_txn *t, int kind, const void *key, size_t klen,
+    const void *val, size_t vlen, uint64_t expires_ns)
+{
+	struct kevo_batch *one = &t->db->one;
+	int rc;
+
+	kv_batch_reset(one);
+	if ((rc = kv_batch_add(one, kind, key, klen, val, vlen,
+	    expires_ns)) != 0 || (rc = kv_layer_lock(&t->own)) != 0)
+		return rc;
+	rc = kv_layer_append(&t->own, one);
+	kv_layer_unlock(&t->own);
+	return rc;
+}
+
+static int
+write_op(struct kevo_txn *t, int kind, const void *key, size_t klen,
+    const void *val, size_t vlen, uint64_t expires_ns)
+{
+	int rc = may_write(t);
+
+	if (rc == 0)
+		rc = is_shared(t) ? write_shared(t, kind, key, klen, val,
+		    vlen, expires_ns) : kv_batch_add(&t->own.batch, kind, key,
+		    klen, val, vlen, expires_ns);
 	return kv_result(t->db, rc);
+}
+
+int
+kevo_txn_put(struct kevo_txn *t, const void *key, size_t klen,
+    const void *val, size_t vlen, uint64_t expires_ns)
+{
+	return write_op(t, KV_OP_PUT, key, klen, val, vlen, expires_ns);
+}
+
+int
+kevo_txn_delete(struct kevo_txn *t, const void *key, size_t klen)
+{
+	return write_op(t, KV_OP_DELETE, key, klen, NULL, 0, 0);
+}
+
+/* What is in it; of a shared one by whomever. */
+static struct kv_txn_end
+extent(const struct kevo_txn *t)
+{
+	struct kv_txn_end e = { t->own.batch.len, t->own.batch.count };
+
+	if (is_shared(t) && kv_txn_end_get(t->own.head, &e) != 0)
+		e.end = e.count = 0;
+	return e;
 }
 
 size_t
 kevo_txn_count(const struct kevo_txn *t)
 {
-	return t->batch.count;
+	return (size_t)extent(t).count;
 }
 
 size_t
 kevo_txn_bytes(const struct kevo_txn *t)
 {
-	return (size_t)t->batch.len;
+	return (size_t)extent(t).end;
 }
 
-/* Under WRITER, which is given back, as is the transaction. */
-static void
-end(struct kevo_txn *t, enum kv_stat outcome)
+/* ---- savepoints -------------------------------------------------------- */
+
+static int
+may_go_back(struct kevo_txn *t)
 {
-	kv_count(t->db->ctl, outcome, 1);
-	kv_writer_unlock(t->db);
-	txn_free(t);
+	int rc = going_on(t);
+
+	if (rc == 0 && is_shared(t))
+		rc = kv_fail(&t->db->env, KEVO_EINVAL, "%s: a shared "
+		    "transaction has no savepoints", t->db->path);
+	return rc;
 }
 
-/* Without writes: what was read has to be as durable as its writer asked. */
+int
+kevo_txn_savepoint(struct kevo_txn *t, uint64_t *mark)
+{
+	int rc = may_go_back(t);
+
+	if (rc == 0)
+		*mark = t->own.batch.len;
+	return kv_result(t->db, rc);
+}
+
+int
+kevo_txn_rollback_to(struct kevo_txn *t, uint64_t mark)
+{
+	int rc = may_go_back(t);
+
+	if (rc == 0)
+		rc = kv_layer_cut(&t->own, mark);
+	return kv_result(t->db, rc);
+}
+
+/* ---- ending ------------------------------------------------------------ */
+
+/* Without writes: what was read under WRITER has to be as durable as its
+ * writer asked. */
 static int
 leave(struct kevo_txn *t, enum kv_stat outcome)
 {
+	int settle = t->locked && t->db->join == NULL;
 	struct kevo *db = t->db;
 	uint64_t seq = t->seq;
 
-	end(t, outcome);
-	return kv_settle(db, seq);
+	let_go(t, outcome);
+	return settle ? kv_settle(db, seq) : 0;
 }
 
 static int
-commit(struct kevo_txn *t, enum kevo_sync sync, uint64_t *version)
+commit_writes(struct kevo_txn *t, enum kevo_sync sync, uint64_t *version)
 {
 	struct kevo *db = t->db;
 	uint64_t seq;
@@ -286,8 +688,8 @@ commit(struct kevo_txn *t, enum kevo_sync sync, uint64_t *version)
 
 	db->began_ns = kv_mono_ns();
 	sync = kv_sync_mode(db, sync);
-	rc = kv_append(db, &t->batch, sync, &seq);
-	end(t, rc == 0 ? KV_STAT_TXN_COMMITTED : KV_STAT_TXN_ROLLED_BACK);
+	rc = kv_append(db, &t->own.batch, sync, &seq);
+	let_go(t, rc == 0 ? KV_STAT_TXN_COMMITTED : KV_STAT_TXN_ROLLED_BACK);
 	if (rc != 0)
 		return rc;
 	if (version != NULL)
@@ -295,21 +697,51 @@ commit(struct kevo_txn *t, enum kevo_sync sync, uint64_t *version)
 	return kv_finish_commit(db, seq, sync);
 }
 
+/* Into the transaction that it is within. */
+static int
+commit_within(struct kevo_txn *t, uint64_t *version)
+{
+	int rc = kv_layers_alive(within(t->db));
+
+	if (rc == 0)
+		rc = kv_layer_append(within(t->db), &t->own.batch);
+	let_go(t, KV_STAT_TXN_COMMITTED);
+	if (rc == 0 && version != NULL)
+		*version = 0;
+	return rc;
+}
+
+static int
+commit(struct kevo_txn *t, enum kevo_sync sync, uint64_t *version)
+{
+	int rc = going_on(t);
+
+	if (rc == 0 && is_shared(t))
+		rc = kv_layer_finish(&t->own);
+	if (rc == 0 && t->own.batch.count != 0 && !t->locked)
+		rc = lock_and_validate(t);
+	if (rc != 0) {
+		if (kv_forked(t->db))
+			return rc;
+		let_go(t, KV_STAT_TXN_ROLLED_BACK);
+		return rc;
+	}
+	if (t->own.batch.count == 0) {
+		if (version != NULL)
+			*version = t->seq;
+		return leave(t, KV_STAT_TXN_COMMITTED);
+	}
+	return t->db->join != NULL ? commit_within(t, version) :
+	    commit_writes(t, sync, version);
+}
+
 int
 kevo_txn_commit(struct kevo_txn *t, enum kevo_sync sync, uint64_t *version)
 {
 	struct kevo *db = t->db;
-	int rc;
+	int rc = commit(t, sync, version);
 
-	if ((rc = kv_usable(db)) != 0)
-		txn_free(t);
-	else if (t->batch.count != 0)
-		rc = commit(t, sync, version);
-	else {
-		if (version != NULL)
-			*version = t->seq;
-		rc = leave(t, KV_STAT_TXN_COMMITTED);
-	}
+	txn_free(t);
 	return kv_result(db, rc);
 }
 
@@ -317,11 +749,10 @@ int
 kevo_txn_abort(struct kevo_txn *t)
 {
 	struct kevo *db = t->db;
-	int rc;
+	int rc = kv_usable(db);
 
-	if ((rc = kv_usable(db)) != 0)
-		txn_free(t);
-	else
+	if (rc == 0)
 		rc = leave(t, KV_STAT_TXN_ROLLED_BACK);
+	txn_free(t);
 	return kv_result(db, rc);
 }

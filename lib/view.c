@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "cache.h"
-#include "db.h"
+#include "join.h"
 #include "record.h"
 
 /*
@@ -20,6 +20,9 @@
  * `first` is a hint below which no segment is needed.  It is raised after
  * the version that made it so, and loaded before it: it is never too high.
  */
+
+/* How often a reader begins anew because the generation moved under it. */
+#define TRIES	8
 
 void
 kv_view_unref(struct kv_view *v)
@@ -52,12 +55,18 @@ take_segments(struct kv_view *v, struct kv_view *old)
 }
 
 static int
-is_current(const struct kv_view *v, const struct kv_control *c)
+is_current(const struct kevo *db)
 {
+	const struct kv_control *c = db->ctl;
+	const struct kv_view *v = db->view;
+	uint64_t first = 0, seq = 0, number, last;
+
+	number = atomic_load_explicit(&c->version, memory_order_acquire);
+	last = atomic_load_explicit(&c->active, memory_order_acquire);
+	if (db->join != NULL)
+		kv_join_place(db->join, &first, &number, &seq, &last);
 	return v != NULL && v->generation == c->generation &&
-	    v->number == atomic_load_explicit(&c->version,
-	    memory_order_acquire) && v->last ==
-	    atomic_load_explicit(&c->active, memory_order_acquire);
+	    v->number == number && v->last == last;
 }
 
 /* A view of what the three numbers say; version and tables come with it if
@@ -106,6 +115,8 @@ load(struct kevo *db, uint64_t *visible)
 		    memory_order_acquire);
 		seq = atomic_load_explicit(&c->visible, memory_order_acquire);
 		last = atomic_load_explicit(&c->active, memory_order_acquire);
+		if (db->join != NULL)
+			kv_join_place(db->join, &first, &number, &seq, &last);
 		if (visible != NULL)
 			*visible = seq;
 		if (db->view != NULL && db->view->number == number &&
@@ -126,7 +137,7 @@ kv_view_extend(struct kevo *db)
 {
 	int rc;
 
-	if (is_current(db->view, db->ctl))
+	if (is_current(db))
 		return 0;
 	rc = load(db, NULL);
 	return rc != KV_RETRY ? rc : kv_fail(&db->env, KEVO_EREPLACED,
@@ -136,7 +147,7 @@ kv_view_extend(struct kevo *db)
 int
 kv_view_moved(const struct kevo *db)
 {
-	return !is_current(db->view, db->ctl);
+	return !is_current(db);
 }
 
 int
@@ -206,6 +217,8 @@ hold(struct kevo *db, struct kv_view *v)
 	v->pinned = kv_pin_take(db, v->number);
 	if (!v->pinned)
 		return kv_view_open_all(db, v);
+	if (kv_join_is_fixed(db))
+		return 0;	/* who shares the snapshot has a pin */
 	/* The pin is there before we look again, for everybody. */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (!kv_view_overtaken(db, v))
@@ -262,7 +275,64 @@ kv_view_release(struct kv_view *v)
 	kv_view_unref(v);
 }
 
+/*
+ * A reader met a file that is gone.  Either there is a newer version, or a
+ * newer generation of index files, and it looks again; or somebody removed an
+ * index file and a generation has to be built.
+ */
+static int
+attach_again(struct kevo *db, int *tries)
+{
+	if (kv_view_moved(db))
+		return 0;
+	if (kv_join_is_fixed(db))
+		return kv_fail(&db->env, KEVO_EHISTORY, "%s/shm was built anew,"
+		    " and no longer has the snapshot of the transaction",
+		    db->path);
+	if (db->txn != NULL || ++*tries > TRIES)
+		return kv_index_missing(db);
+	db->broken = db->ctl->generation;
+	return kv_attach(db, kv_deadline(db));
+}
+
+int
+kv_view_take(struct kevo *db, struct kv_view **view, uint64_t *seq)
+{
+	int rc, tries = 0;
+
+	for (;;) {
+		if ((rc = kv_view_now(db, seq)) != 0 ||
+		    (rc = kv_view_keep(db, view)) != KV_RETRY)
+			return rc;
+		if ((rc = attach_again(db, &tries)) != 0)
+			return rc;
+	}
+}
+
 /* ---- looking a key up -------------------------------------------------- */
+
+int
+kv_get_now(struct kevo *db, const void *key, size_t klen,
+    struct kevo_record *rec)
+{
+	uint64_t seq;
+	int rc, tries = 0;
+
+	if (db->cold != NULL && (rc = kv_cold_lookup(db, key, klen, rec)) !=
+	    KV_RETRY)
+		return rc;
+	if ((rc = kv_warm_up(db)) != 0)
+		return rc;
+	for (;;) {
+		if ((rc = kv_view_now(db, &seq)) != 0)
+			return rc;
+		rc = kv_lookup(db, db->view, seq, key, klen, rec);
+		if (rc != KV_RETRY)
+			return rc;
+		if ((rc = attach_again(db, &tries)) != 0)
+			return rc;
+	}
+}
 
 static int
 is_expired(uint64_t expires_ns)

@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "cache.h"
-#include "db.h"
+#include "join.h"
 #include "key.h"
 #include "lock.h"
 
@@ -37,6 +37,15 @@ find_pin(struct kevo *db, uint64_t number)
 }
 
 int
+kv_pin_file(struct kevo *db)
+{
+	if (db->pin_fd < 0)
+		db->pin_fd = kv_openat(db->dir.fd, "PINS", O_RDONLY, 0);
+	return db->pin_fd >= 0 ? 0 : kv_fail_errno(&db->env,
+	    kv_path(&db->dir, "PINS"), "open");
+}
+
+int
 kv_pin_take(struct kevo *db, uint64_t number)
 {
 	struct kv_pin **p = find_pin(db, number), *pin = *p;
@@ -45,9 +54,7 @@ kv_pin_take(struct kevo *db, uint64_t number)
 		pin->count++;
 		return 1;
 	}
-	if (db->pin_fd < 0)
-		db->pin_fd = kv_openat(db->dir.fd, "PINS", O_RDONLY, 0);
-	if (db->pin_fd < 0 || (pin = calloc(1, sizeof(*pin))) == NULL)
+	if (kv_pin_file(db) != 0 || (pin = calloc(1, sizeof(*pin))) == NULL)
 		return 0;
 	if (kv_pin(db->pin_fd, number) != 0) {
 		free(pin);
@@ -192,7 +199,7 @@ int
 kv_view_lost(struct kevo *db, const struct kv_view *v, const char *what,
     uint64_t number)
 {
-	if (!v->pinned && kv_view_overtaken(db, v))
+	if (!v->pinned && !kv_join_is_fixed(db) && kv_view_overtaken(db, v))
 		return KV_RETRY;
 	return kv_fail(&db->env, KEVO_ECORRUPT, "%s/%s/%016llx%s: missing, and"
 	    " version %llx needs it", db->path, what,

@@ -31,7 +31,7 @@ main(int argc, char *argv[])
 	opt.program = argc > 2 ? argv[2] : "hold";
 	if (kevo_open(argv[1], 0, &opt, &db) != 0)
 		return fail(db, "open");
-	if (kevo_txn_begin(db, &txn) != 0)
+	if (kevo_txn_begin(db, NULL, &txn) != 0)
 		return fail(db, "begin");
 	puts("held");
 	fflush(stdout);

@@ -150,7 +150,7 @@ write_incr(struct kevo *db, struct notes *w)
 	struct kevo_txn *t;
 
 	begin(w, INCR);
-	check(db, kevo_txn_begin(db, &t), "begin");
+	check(db, kevo_txn_begin(db, NULL, &t), "begin");
 	txn_set(db, t, "counter", txn_number(db, t, "counter") + 1);
 	check(db, kevo_txn_commit(t, some_sync(), NULL), "commit");
 	/* What was interrupted is not counted. */
@@ -169,7 +169,7 @@ write_transfer(struct kevo *db, struct notes *w)
 
 	key_of(from, "acct", 0, a);
 	key_of(to, "acct", 0, b);
-	check(db, kevo_txn_begin(db, &t), "begin");
+	check(db, kevo_txn_begin(db, NULL, &t), "begin");
 	txn_set(db, t, from, txn_number(db, t, from) - amount);
 	txn_set(db, t, to, txn_number(db, t, to) + amount);
 	if (rnd(6) == 0) {

@@ -201,7 +201,7 @@ act_incr(struct kevo *db, const struct op *op)
 	struct kevo_record rec;
 	struct kevo_txn *t;
 	char sum[32];
-	int rc = kevo_txn_begin(db, &t);
+	int rc = kevo_txn_begin(db, NULL, &t);
 
 	if (rc != 0)
 		return rc;

@@ -356,7 +356,7 @@ static struct kevo_txn *
 txn_begin(struct work *k)
 {
 	struct kevo_txn *t;
-	int rc = kevo_txn_begin(k->db, &t);
+	int rc = kevo_txn_begin(k->db, NULL, &t);
 
 	if (rc == 0)
 		return t;

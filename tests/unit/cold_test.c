@@ -359,7 +359,8 @@ test_other_uses(void)
 				    == KEVO_EPERM);
 				break;
 			case 4:
-				expect(kevo_txn_begin(r, &t) == KEVO_EPERM);
+				expect(kevo_txn_begin(r, NULL, &t) ==
+				    KEVO_EPERM);
 				break;
 			case 5:
 				expect(kevo_sync(r) == KEVO_EPERM);

@@ -485,7 +485,7 @@ test_arguments(void)
 	c.from = "a";
 	c.from_len = 1;
 	expect(kevo_compact(db, &c, NULL) == KEVO_EINVAL);
-	check(db, kevo_txn_begin(db, &t), "begin");
+	check(db, kevo_txn_begin(db, NULL, &t), "begin");
 	expect(kevo_compact(db, NULL, NULL) == KEVO_EINVAL);
 	kevo_txn_abort(t);
 	expect(kevo_open(path, KEVO_RDONLY, NULL, &reader) == 0);

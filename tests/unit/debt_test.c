@@ -313,7 +313,7 @@ test_transaction(void)
 	struct kevo_txn *t;
 
 	seal(db, 8);
-	check(db, kevo_txn_begin(db, &t), "begin");
+	check(db, kevo_txn_begin(db, NULL, &t), "begin");
 	kv_after_rotate(db);
 	expect(sealed(db) == 8);
 	kevo_txn_abort(t);

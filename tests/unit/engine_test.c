@@ -344,7 +344,7 @@ many_ops(struct kevo *db, struct model *m)
 	struct kevo_record rec;
 
 	if (txn)
-		check(db, kevo_txn_begin(db, &t), "begin");
+		check(db, kevo_txn_begin(db, NULL, &t), "begin");
 	else
 		check(db, kevo_batch_new(db, &b), "batch");
 	for (size_t n = 1 + rnd(60); n > 0; n--) {
@@ -481,7 +481,7 @@ test_two_handles(void)
 	kevo_open(dir, 0, &first, &a);
 	kevo_open(dir, 0, &once, &b);
 	kevo_open(dir, KEVO_RDONLY, NULL, &r);
-	check(a, kevo_txn_begin(a, &t), "begin");
+	check(a, kevo_txn_begin(a, NULL, &t), "begin");
 	check(a, kevo_txn_put(t, "locked", 6, "1", 1, 0), "put");
 	rc = kevo_put(b, "other", 5, "1", 1, NULL, NULL);
 	ok(rc == KEVO_EBUSY && strstr(kevo_errmsg(b), "locked by first, pid ")
@@ -650,12 +650,12 @@ test_index_removed(void)
 	if (system(cmd) != 0)
 		bail("no index file to remove");
 	kevo_open(dir, 0, NULL, &db);
-	check(db, kevo_txn_begin(db, &t), "begin");
+	check(db, kevo_txn_begin(db, NULL, &t), "begin");
 	ok(kevo_txn_get(t, "nor this", 8, &rec) == KEVO_ECORRUPT,
 	    "index removed: a transaction cannot, and says so");
 	check(db, kevo_txn_put(t, "in spite", 8, "", 0, 0), "put");
 	check(db, kevo_txn_commit(t, KEVO_SYNC_FULL, NULL), "commit");
-	check(db, kevo_txn_begin(db, &t), "begin");
+	check(db, kevo_txn_begin(db, NULL, &t), "begin");
 	ok(kevo_txn_get(t, "nor this", 8, &rec) == KEVO_NOTFOUND &&
 	    kevo_txn_get(t, "in spite", 8, &rec) == 0,
 	    "index removed: the next one has it, and nothing is lost");

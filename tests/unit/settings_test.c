@@ -48,7 +48,7 @@ test_table(void)
 		"level0_tables", "level_bytes", "level_ratio", "levels",
 		"compression", "compaction", "compaction_rate",
 		"stall_segments", "stall_ms", "wal_keep", "cache_bytes",
-		"count_reads"
+		"count_reads", "txn_memory_bytes"
 	};
 	const char *p = kv_setting_names();
 	char text[KV_SETTING_TEXT], range[200];

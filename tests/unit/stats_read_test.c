@@ -216,7 +216,7 @@ test_reads(void)
 	compare_reads(db);
 	get_some(w, NULL, 20);
 	scan_some(w, 5);
-	check(w, kevo_txn_begin(w, &t), "begin");
+	check(w, kevo_txn_begin(w, NULL, &t), "begin");
 	get_some(w, t, 20);
 	check(w, kevo_txn_iter(t, NULL, &it), "iterator");
 	walk(it, 30);
@@ -273,7 +273,7 @@ test_errors(void)
 	expect(kevo_snapshot_at(db, 99, &s) == KEVO_EINVAL);
 	expect(kevo_delete(db, big, KEVO_KEY_MAX + 1, NULL, NULL) ==
 	    KEVO_ELIMIT);
-	check(db, kevo_txn_begin(db, &t), "begin");
+	check(db, kevo_txn_begin(db, NULL, &t), "begin");
 	expect(kevo_txn_get(t, "", 0, &rec) == KEVO_EINVAL);
 	expect(kevo_put(other, "a", 1, "", 0, NULL, NULL) == KEVO_EBUSY);
 	expect(kevo_delete(other, "a", 1, NULL, NULL) == KEVO_EBUSY);

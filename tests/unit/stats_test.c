@@ -62,7 +62,7 @@ single(struct kevo *db)
 		struct kevo_txn *t;
 
 		/* What is appended counts, not what is visible. */
-		check(db, kevo_txn_begin(db, &t), "begin");
+		check(db, kevo_txn_begin(db, NULL, &t), "begin");
 		rc = kevo_txn_get(t, key, klen, &rec);
 		holds = (rc == 0) == (w.cond.kind == KEVO_IF_PRESENT);
 		m.begun++;
@@ -124,7 +124,7 @@ transaction(struct kevo *db)
 	struct kevo_txn *t;
 	char key[20];
 
-	check(db, kevo_txn_begin(db, &t), "begin");
+	check(db, kevo_txn_begin(db, NULL, &t), "begin");
 	m.begun++;
 	if (tap_below(2) == 0) {
 		expect(kevo_txn_check(t, "no such key", 11, &cond) ==

@@ -102,7 +102,7 @@ move(struct kevo *db, uint64_t *rng)
 
 	if (from == to)
 		to = (to + 1) % ACCOUNTS;
-	if (failed(db, kevo_txn_begin(db, &t), "begin"))
+	if (failed(db, kevo_txn_begin(db, NULL, &t), "begin"))
 		return 1;
 	if ((rc = get_amount(t, from, &a)) == 0 &&
 	    (rc = get_amount(t, to, &b)) == 0 &&
@@ -255,7 +255,7 @@ create(void)
 
 	snprintf(path, sizeof(path), "%s/db", tap_dir);
 	if (kevo_open(path, KEVO_CREATE, &opt, &db) != 0 ||
-	    kevo_txn_begin(db, &t) != 0)
+	    kevo_txn_begin(db, NULL, &t) != 0)
 		tap_bail("create: %s", kevo_errmsg(db));
 	for (unsigned i = 0; i < ACCOUNTS; i++)
 		put_amount(t, i, START);

@@ -1,0 +1,132 @@
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "env.h"
+#include "file.h"
+#include "kevo.h"
+#include "store.h"
+
+#define MEMORY_STEP	((uint64_t)4 << 10)
+#define FILE_STEP	((uint64_t)64 << 10)
+#define FILE_STEP_MAX	((uint64_t)64 << 20)
+
+/* Where addresses are scarce, a file may grow by so much while it is
+ * mapped. */
+#define SLACK		((uint64_t)16 << 20)
+
+void
+kv_store_init(struct kv_store *s)
+{
+	memset(s, 0, sizeof(*s));
+	s->fd = -1;
+}
+
+void
+kv_store_release(struct kv_store *s)
+{
+	if (s->space != 0)
+		kv_unmap(s->p, (size_t)s->space);
+	else
+		free(s->p);
+	if (s->fd >= 0)
+		close(s->fd);
+	kv_store_init(s);
+}
+
+static int
+grow_memory(struct kv_env *env, struct kv_store *s, uint64_t want)
+{
+	uint64_t room = want + s->room / 2 + MEMORY_STEP;
+	uint8_t *p;
+
+	if ((p = realloc(s->p, (size_t)room)) == NULL)
+		return kv_fail(env, KEVO_ENOMEM, "out of memory for a "
+		    "transaction of %llu bytes", (unsigned long long)want);
+	memset(p + s->room, 0, (size_t)(room - s->room));
+	s->p = p;
+	s->room = room;
+	return 0;
+}
+
+static int
+grow_file(struct kv_env *env, struct kv_store *s, const char *name,
+    uint64_t want)
+{
+	uint64_t step = s->room / 4, to;
+	int rc;
+
+	if (want > s->space)
+		return kv_fail(env, KEVO_ELIMIT, "%s: no addresses left for "
+		    "%llu bytes; commit in parts", name,
+		    (unsigned long long)want);
+	if (step < FILE_STEP)
+		step = FILE_STEP;
+	if (step > FILE_STEP_MAX)
+		step = FILE_STEP_MAX;
+	to = want + step - 1;
+	to -= to % FILE_STEP;
+	if (to > s->space)
+		to = s->space;
+	rc = kv_reserve(env, s->fd, name, s->room, to - s->room);
+	if (rc == KEVO_EIO && to > want) {
+		to = want;	/* a nearly full disk */
+		rc = kv_reserve(env, s->fd, name, s->room, to - s->room);
+	}
+	if (rc == 0)
+		s->room = to;
+	return rc;
+}
+
+int
+kv_store_grow(struct kv_env *env, struct kv_store *s, const char *name,
+    uint64_t want)
+{
+	if (want <= s->room)
+		return 0;
+	return s->space != 0 ? grow_file(env, s, name, want) :
+	    grow_memory(env, s, want);
+}
+
+int
+kv_store_map(struct kv_env *env, struct kv_store *s, int fd, const char *name,
+    uint64_t room, uint64_t need, uint64_t space)
+{
+	void *p;
+	int rc;
+
+	s->fd = fd;
+	rc = kv_map(env, fd, name, (size_t)space, 1, &p);
+	if (rc != 0 && space > need + SLACK) {
+		space = need + SLACK;
+		rc = kv_map(env, fd, name, (size_t)space, 1, &p);
+	}
+	if (rc != 0)
+		return rc;
+	s->p = p;
+	s->space = space;
+	s->room = room;
+	return 0;
+}
+
+int
+kv_store_move(struct kv_env *env, struct kv_store *s, int fd,
+    const char *name, uint64_t skip, uint64_t space)
+{
+	struct kv_store f;
+	int rc;
+
+	kv_store_init(&f);
+	rc = kv_store_map(env, &f, fd, name, 0, skip + s->room, space);
+	if (rc == 0)
+		rc = kv_store_grow(env, &f, name, skip + s->room);
+	if (rc != 0) {
+		kv_store_release(&f);
+		return rc;
+	}
+	if (s->room > 0)
+		memcpy(f.p + skip, s->p, (size_t)s->room);
+	kv_store_release(s);
+	*s = f;
+	return 0;
+}

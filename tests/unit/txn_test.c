@@ -1,0 +1,765 @@
+/*
+ * Transactions of one process: each kind against a plain model, with
+ * savepoints, and so little memory that they spill; conflicts and what is
+ * none; time limits; a disk on which nothing can be spilled.
+ */
+#include <kevo.h>
+
+#include <dirent.h>
+#include <signal.h>
+#include <sys/resource.h>
+
+#include "control.h"
+#include "tap.h"
+
+#define KEYS	160
+#define ROOM	3000		/* of a value */
+
+static char path[260];
+
+static void
+check(struct kevo *db, int rc, const char *what)
+{
+	if (rc != 0)
+		tap_bail("%s: %d: %s", what, rc, kevo_errmsg(db));
+}
+
+static struct kevo *
+open_db(unsigned flags)
+{
+	static const char *const settings[] = { "memtable_bytes=256K",
+		"compaction=manual", "txn_memory_bytes=64K", NULL };
+	struct kevo_options opt = { .program = "txn_test", .wait_set = 1,
+		.settings = settings };
+	struct kevo *db = NULL;
+
+	check(db, kevo_open(path, flags, &opt, &db), "open");
+	return db;
+}
+
+/* A database of this name that nobody has seen. */
+static struct kevo *
+fresh(const char *name)
+{
+	snprintf(path, sizeof(path), "%s/%s", tap_dir, name);
+	return open_db(KEVO_CREATE);
+}
+
+static int
+put(struct kevo *db, const char *key, const char *val)
+{
+	return kevo_put(db, key, strlen(key), val, strlen(val), NULL, NULL);
+}
+
+static int
+txn_put(struct kevo_txn *t, const char *key, const char *val)
+{
+	return kevo_txn_put(t, key, strlen(key), val, strlen(val), 0);
+}
+
+/* 1 if the key has this value; NULL: is absent. */
+static int
+reads(struct kevo_txn *t, const char *key, const char *val)
+{
+	struct kevo_record r;
+	int rc = kevo_txn_get(t, key, strlen(key), &r);
+
+	if (val == NULL)
+		return rc == KEVO_NOTFOUND;
+	return rc == 0 && r.vlen == strlen(val) &&
+	    memcmp(r.value, val, r.vlen) == 0;
+}
+
+static int
+holds(struct kevo *db, const char *key, const char *val)
+{
+	struct kevo_record r;
+	int rc = kevo_peek(db, NULL, key, strlen(key), &r);
+
+	if (val == NULL)
+		return rc == KEVO_NOTFOUND;
+	return rc == 0 && r.vlen == strlen(val) &&
+	    memcmp(r.value, val, r.vlen) == 0;
+}
+
+static struct kevo_txn *
+begin(struct kevo *db, unsigned flags)
+{
+	struct kevo_begin b = { flags, 0 };
+	struct kevo_txn *t;
+
+	check(db, kevo_txn_begin(db, &b, &t), "begin");
+	return t;
+}
+
+/* ---- the model --------------------------------------------------------- */
+
+/* A value is made of a number; 0: absent. */
+struct model {
+	uint64_t stamp[KEYS];
+};
+
+static uint64_t stamps;
+
+static size_t
+value_of(uint64_t stamp, uint8_t *v)
+{
+	size_t len = (size_t)(stamp * 2654435761u >> 7) % ROOM;
+
+	for (size_t i = 0; i < len; i++)
+		v[i] = (uint8_t)(stamp + i * (stamp | 1) / 3);
+	return len;
+}
+
+static size_t
+key_of(size_t i, char k[16])
+{
+	return (size_t)snprintf(k, 16, "k%03zu", i);
+}
+
+static int
+is_stamp(uint64_t stamp, const struct kevo_record *r)
+{
+	uint8_t v[ROOM];
+	size_t len = value_of(stamp, v);
+
+	return r->vlen == len && memcmp(r->value, v, len) == 0;
+}
+
+static void
+model_get(struct kevo_txn *t, const struct model *m)
+{
+	struct kevo_record r;
+	size_t i = tap_below(KEYS);
+	char k[16];
+	int rc = kevo_txn_get(t, k, key_of(i, k), &r);
+
+	if (m->stamp[i] == 0)
+		expect(rc == KEVO_NOTFOUND);
+	else
+		expect(rc == 0 && is_stamp(m->stamp[i], &r));
+}
+
+static void
+model_write(struct kevo *db, struct kevo_txn *t, struct model *m)
+{
+	size_t i = tap_below(KEYS), len;
+	uint8_t v[ROOM];
+	char k[16];
+
+	if (tap_below(4) == 0) {
+		check(db, kevo_txn_delete(t, k, key_of(i, k)), "delete");
+		m->stamp[i] = 0;
+		return;
+	}
+	len = value_of(++stamps, v);
+	check(db, kevo_txn_put(t, k, key_of(i, k), v, len, 0), "put");
+	m->stamp[i] = stamps;
+}
+
+/* A walk of a part, turning round now and then. */
+static void
+model_walk(struct kevo *db, struct kevo_txn *t, const struct model *m)
+{
+	size_t lo = tap_below(KEYS), hi = lo + tap_below(KEYS - lo + 1);
+	char from[16], to[16], k[16];
+	struct kevo_range range = { from, key_of(lo, from), to,
+		key_of(hi, to) };
+	struct kevo_record r;
+	struct kevo_iter *it;
+	size_t at;
+	int rc, forward = (int)tap_below(2);
+
+	check(db, kevo_txn_iter(t, &range, &it), "iterator");
+	at = forward ? lo : hi;
+	rc = forward ? kevo_iter_first(it, &r) : kevo_iter_last(it, &r);
+	for (;;) {
+		if (forward)
+			while (at < hi && m->stamp[at] == 0)
+				at++;
+		else
+			while (at > lo && m->stamp[at - 1] == 0)
+				at--;
+		if (at == (forward ? hi : lo)) {
+			expect(rc == KEVO_NOTFOUND);
+			break;
+		}
+		if (!forward)
+			at--;
+		if (!expect(rc == 0 && r.klen == key_of(at, k) &&
+		    memcmp(r.key, k, r.klen) == 0 &&
+		    is_stamp(m->stamp[at], &r)))
+			break;
+		if (tap_below(12) == 0)
+			forward = !forward;
+		if (forward)
+			at++;
+		rc = forward ? kevo_iter_next(it, &r) :
+		    kevo_iter_prev(it, &r);
+	}
+	kevo_iter_free(it);
+}
+
+static void
+model_savepoint(struct kevo *db, struct kevo_txn *t, struct model *m,
+    struct model *saved, uint64_t *mark, int *has)
+{
+	if (*has && tap_below(2) == 0) {
+		check(db, kevo_txn_rollback_to(t, *mark), "rollback");
+		*m = *saved;
+		return;
+	}
+	check(db, kevo_txn_savepoint(t, mark), "savepoint");
+	*saved = *m;
+	*has = 1;
+}
+
+static void
+model_txn(struct kevo *db, struct model *now, unsigned flags)
+{
+	struct model m = *now, saved;
+	struct kevo_txn *t = begin(db, flags);
+	uint64_t mark = 0;
+	int has = 0;
+
+	for (size_t n = tap_below(150); n > 0; n--) {
+		switch (tap_below(8)) {
+		case 0:
+		case 1:
+			model_get(t, &m);
+			break;
+		case 2:
+			model_walk(db, t, &m);
+			break;
+		case 3:
+			model_savepoint(db, t, &m, &saved, &mark, &has);
+			break;
+		default:
+			model_write(db, t, &m);
+		}
+	}
+	if (tap_below(4) == 0) {
+		check(db, kevo_txn_abort(t), "abort");
+		return;
+	}
+	check(db, kevo_txn_commit(t, KEVO_SYNC_NONE, NULL), "commit");
+	*now = m;
+}
+
+static void
+test_model(void)
+{
+	static const unsigned kinds[] = { 0, KEVO_TXN_DEFERRED,
+		KEVO_TXN_OPTIMISTIC };
+	struct model now = { { 0 } };
+	struct kevo *db = fresh("model");
+	struct kevo_txn *t;
+
+	for (int i = 0; i < 120; i++) {
+		model_txn(db, &now, kinds[tap_below(3)]);
+		if (i % 20 == 19)
+			check(db, kevo_compact(db, NULL, NULL), "compact");
+	}
+	kevo_close(db);
+	db = open_db(KEVO_RDONLY);
+	t = begin(db, KEVO_TXN_READ);
+	for (int i = 0; i < 300; i++)
+		model_get(t, &now);
+	for (int i = 0; i < 50; i++)
+		model_walk(db, t, &now);
+	check(db, kevo_txn_commit(t, 0, NULL), "commit");
+	kevo_close(db);
+	tap_report("txn: own writes, both ways, savepoints and spilling, as "
+	    "the model");
+}
+
+/* ---- kinds ------------------------------------------------------------- */
+
+static void
+test_read(void)
+{
+	struct kevo *db = fresh("read"), *r;
+	struct kevo_txn *a, *b;
+	uint64_t version = 0;
+
+	check(db, put(db, "k", "1"), "put");
+	r = open_db(KEVO_RDONLY);
+	a = begin(r, KEVO_TXN_READ);
+	check(db, put(db, "k", "2"), "put");
+	b = begin(r, KEVO_TXN_READ);
+	expect(reads(a, "k", "1") && reads(b, "k", "2"));
+	expect(txn_put(a, "k", "3") == KEVO_EPERM);
+	expect(kevo_txn_delete(a, "k", 1) == KEVO_EPERM);
+	expect(kevo_compact(db, &(struct kevo_compact){
+	    .flags = KEVO_COMPACT_FULL }, NULL) == 0);
+	expect(reads(a, "k", "1") && reads(b, "k", "2"));
+	expect(kevo_txn_commit(a, 0, &version) == 0 && version == 1);
+	expect(kevo_txn_abort(b) == 0);
+	/* On a writer's handle it is in nobody's way. */
+	a = begin(db, KEVO_TXN_READ);
+	expect(put(db, "k", "4") == 0 && reads(a, "k", "2"));
+	expect(kevo_txn_commit(a, 0, NULL) == 0);
+	kevo_close(r);
+	kevo_close(db);
+	tap_report("txn: a snapshot stays, on a reader's handle, too");
+}
+
+static void
+test_flags(void)
+{
+	static const unsigned wrong[] = { 3, 5, 6, 7, 16, 1u << 31,
+		KEVO_TXN_SHARED | KEVO_TXN_DEFERRED,
+		KEVO_TXN_SHARED | KEVO_TXN_OPTIMISTIC };
+	struct kevo_begin b = { 0, -1 };
+	struct kevo *db = fresh("flags"), *r;
+	struct kevo_txn *t;
+
+	expect(kevo_txn_begin(db, &b, &t) == KEVO_EINVAL);
+	b.max_ms = 0;
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		b.flags = wrong[i];
+		expect(kevo_txn_begin(db, &b, &t) == KEVO_EINVAL);
+	}
+	r = open_db(KEVO_RDONLY);
+	for (unsigned f = 0; f <= KEVO_TXN_OPTIMISTIC; f += 2) {
+		b.flags = f;
+		expect(kevo_txn_begin(r, &b, &t) == KEVO_EPERM);
+	}
+	kevo_close(r);
+	kevo_close(db);
+	tap_report("txn: flags that do not go together, a reader that writes");
+}
+
+static void
+test_deferred(void)
+{
+	struct kevo *db = fresh("deferred"), *other = open_db(0);
+	struct kevo_txn *t;
+
+	check(db, put(db, "a", "1"), "put");
+	t = begin(db, KEVO_TXN_DEFERRED);
+	expect(reads(t, "a", "1"));
+	check(other, put(other, "b", "1"), "put");	/* no lock yet */
+	expect(reads(t, "b", NULL));
+	/* b was read, and has changed. */
+	expect(txn_put(t, "c", "1") == KEVO_ECONFLICT);
+	expect(strstr(kevo_errmsg(db), "b changed") != NULL);
+	expect(kevo_txn_get(t, "a", 1, &(struct kevo_record){ 0 }) ==
+	    KEVO_ECONFLICT);
+	expect(put(other, "a", "2") == 0);
+	expect(kevo_txn_abort(t) == 0);
+
+	t = begin(db, KEVO_TXN_DEFERRED);
+	expect(reads(t, "a", "2"));
+	check(other, put(other, "b", "2"), "put");
+	expect(txn_put(t, "c", "1") == 0);
+	expect(put(other, "a", "3") == KEVO_EBUSY);
+	expect(strstr(kevo_errmsg(other), "txn_test") != NULL);
+	/* With the lock it reads the newest state. */
+	expect(reads(t, "b", "2") && reads(t, "c", "1"));
+	expect(put(db, "x", "1") == KEVO_EINVAL);
+	expect(kevo_txn_commit(t, 0, NULL) == 0 && holds(db, "c", "1"));
+
+	/* Without a write there is nothing to validate. */
+	t = begin(db, KEVO_TXN_DEFERRED);
+	expect(reads(t, "a", "2"));
+	check(other, put(other, "a", "4"), "put");
+	expect(reads(t, "a", "2") && kevo_txn_commit(t, 0, NULL) == 0);
+	kevo_close(other);
+	kevo_close(db);
+	tap_report("txn: deferred locks at the first write, and validates");
+}
+
+static void
+test_optimistic(void)
+{
+	struct kevo *db = fresh("optimistic"), *other = open_db(0);
+	struct kevo_stats st;
+	struct kevo_txn *t;
+	uint64_t before;
+
+	check(db, put(db, "a", "1"), "put");
+	t = begin(db, KEVO_TXN_OPTIMISTIC);
+	expect(reads(t, "a", "1") && txn_put(t, "a", "2") == 0);
+	expect(reads(t, "a", "2") && holds(other, "a", "1"));
+	expect(put(other, "b", "1") == 0);
+	expect(reads(t, "c", NULL) && kevo_txn_commit(t, 0, NULL) == 0);
+	expect(holds(other, "a", "2"));
+
+	t = begin(db, KEVO_TXN_OPTIMISTIC);
+	expect(reads(t, "a", "2") && txn_put(t, "x", "1") == 0);
+	expect(put(other, "a", "2") == 0);	/* the same, but another one */
+	check(db, kevo_stats(db, &st), "stats");
+	before = st.appended;
+	expect(kevo_txn_commit(t, 0, NULL) == KEVO_ECONFLICT);
+	expect(strstr(kevo_errmsg(db), "conflict: a changed") != NULL);
+	check(db, kevo_stats(db, &st), "stats");
+	expect(st.appended == before && holds(db, "x", NULL));
+
+	/* What it has written itself it has not read. */
+	t = begin(db, KEVO_TXN_OPTIMISTIC);
+	expect(txn_put(t, "a", "5") == 0 && reads(t, "a", "5"));
+	expect(put(other, "a", "6") == 0);
+	expect(kevo_txn_commit(t, 0, NULL) == 0 && holds(db, "a", "5"));
+
+	/* The lock is not to be had: nothing is written. */
+	t = begin(db, KEVO_TXN_OPTIMISTIC);
+	expect(txn_put(t, "y", "1") == 0);
+	{
+		struct kevo_txn *o = begin(other, 0);
+
+		expect(kevo_txn_commit(t, 0, NULL) == KEVO_EBUSY);
+		expect(kevo_txn_abort(o) == 0);
+	}
+	expect(holds(db, "y", NULL));
+	kevo_close(other);
+	kevo_close(db);
+	tap_report("txn: optimistic locks to commit, and validates");
+}
+
+/* ---- ranges ------------------------------------------------------------ */
+
+/* Walk n records of a part one way; -1: to the end. */
+static void
+walk(struct kevo *db, struct kevo_txn *t, const char *from, const char *to,
+    const char *seek, int backward, int n)
+{
+	struct kevo_range r = { from, from != NULL ? strlen(from) : 0, to,
+		to != NULL ? strlen(to) : 0 };
+	struct kevo_iter *it;
+	int rc;
+
+	check(db, kevo_txn_iter(t, &r, &it), "iterator");
+	if (seek != NULL)
+		rc = backward ? kevo_iter_seek_back(it, seek, strlen(seek),
+		    NULL) : kevo_iter_seek(it, seek, strlen(seek), NULL);
+	else
+		rc = backward ? kevo_iter_last(it, NULL) :
+		    kevo_iter_first(it, NULL);
+	while (rc == 0 && --n != 0)
+		rc = backward ? kevo_iter_prev(it, NULL) :
+		    kevo_iter_next(it, NULL);
+	kevo_iter_free(it);
+}
+
+/* The walk, a change of key by another, a write, the commit. */
+static int
+conflicts(const char *from, const char *to, const char *seek, int backward,
+    int n, const char *key, int delete)
+{
+	struct kevo *db = open_db(0), *other = open_db(0);
+	struct kevo_txn *t = begin(db, KEVO_TXN_OPTIMISTIC);
+	int rc;
+
+	walk(db, t, from, to, seek, backward, n);
+	if (delete)
+		check(other, kevo_delete(other, key, strlen(key), NULL, NULL),
+		    "delete");
+	else
+		check(other, put(other, key, "new"), "put");
+	check(db, txn_put(t, "zz", "1"), "put");
+	rc = kevo_txn_commit(t, 0, NULL);
+	if (rc == KEVO_ECONFLICT)
+		expect(strstr(kevo_errmsg(db), key) != NULL);
+	else
+		check(db, rc, "commit");
+	kevo_close(other);
+	kevo_close(db);
+	return rc == KEVO_ECONFLICT;
+}
+
+static void
+test_ranges(void)
+{
+	struct kevo *db = fresh("ranges");
+
+	for (char k[] = "b"; *k <= 'p'; *k += 2)
+		check(db, put(db, k, "1"), "put");	/* b d f ... p */
+	kevo_close(db);
+	/* All of it: any change is one. */
+	expect(conflicts(NULL, NULL, NULL, 0, -1, "a", 0));
+	expect(conflicts(NULL, NULL, NULL, 0, -1, "q", 0));
+	expect(conflicts(NULL, NULL, NULL, 1, -1, "e", 0));
+	expect(conflicts(NULL, NULL, NULL, 1, -1, "f", 0));
+	expect(conflicts(NULL, NULL, NULL, 0, -1, "f", 1));
+	/* To a bound; it does not belong to it. */
+	expect(!conflicts("d", "h", NULL, 0, -1, "h", 0));
+	expect(!conflicts("d", "h", NULL, 0, -1, "c", 0));
+	expect(conflicts("d", "h", NULL, 0, -1, "g", 0));
+	expect(conflicts("d", "h", NULL, 1, -1, "g", 1));
+	expect(!conflicts("d", "h", NULL, 1, -1, "h", 1));
+	/* As far as it went: a, b, d are there by now, h is gone. */
+	expect(conflicts(NULL, NULL, NULL, 0, 2, "b", 0));
+	expect(!conflicts(NULL, NULL, NULL, 0, 2, "c0", 0));
+	expect(conflicts("d", NULL, NULL, 0, 2, "d1", 0));
+	expect(!conflicts("d", NULL, NULL, 0, 1, "d2", 0));
+	expect(conflicts(NULL, "o", NULL, 1, 1, "n", 0));
+	expect(!conflicts(NULL, "o", NULL, 1, 1, "l", 0));
+	/* From where it was sought: what lies between was seen absent. */
+	expect(conflicts(NULL, NULL, "i", 0, 1, "i5", 0));
+	expect(!conflicts(NULL, NULL, "i", 0, 1, "j1", 0));
+	expect(conflicts(NULL, NULL, "k", 1, 1, "j9", 0));
+	expect(!conflicts(NULL, NULL, "k", 1, 1, "k1", 0));
+	/* A key that it does not have is deleted: nothing has changed. */
+	expect(!conflicts(NULL, NULL, NULL, 0, -1, "nothing", 1));
+	tap_report("txn: ranges conflict as far as they were read");
+}
+
+/* What compaction has forgotten is a change all the same. */
+static void
+test_dropped(void)
+{
+	struct kevo_compact full = { .flags = KEVO_COMPACT_FULL };
+	struct kevo *db = fresh("dropped"), *other = open_db(0);
+	struct kevo_txn *t;
+
+	check(db, put(db, "a", "1"), "put");
+	check(db, put(db, "b", "1"), "put");
+	t = begin(db, KEVO_TXN_OPTIMISTIC);
+	walk(db, t, NULL, NULL, NULL, 0, -1);
+	check(other, kevo_delete(other, "b", 1, NULL, NULL), "delete");
+	check(other, kevo_compact(other, &full, NULL), "compact");
+	check(db, txn_put(t, "c", "1"), "put");
+	expect(kevo_txn_commit(t, 0, NULL) == KEVO_ECONFLICT);
+	/* Put and deleted again: it reads as it did. */
+	t = begin(db, KEVO_TXN_OPTIMISTIC);
+	expect(reads(t, "b", NULL));
+	check(other, put(other, "b", "2"), "put");
+	check(other, kevo_delete(other, "b", 1, NULL, NULL), "delete");
+	check(db, txn_put(t, "c", "1"), "put");
+	expect(kevo_txn_commit(t, 0, NULL) == 0);
+	kevo_close(other);
+	kevo_close(db);
+	tap_report("txn: a deletion that compaction has dropped is a conflict");
+}
+
+static uint64_t
+now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static void
+test_expiry(void)
+{
+	struct kevo *db = fresh("expiry");
+	struct kevo_write w = { .sync = KEVO_SYNC_NONE,
+	    .expires_ns = now_ns() + 50000000 };
+	struct kevo_txn *t, *u;
+
+	check(db, kevo_put(db, "k", 1, "v", 1, &w, NULL), "put");
+	t = begin(db, KEVO_TXN_OPTIMISTIC);
+	u = begin(db, KEVO_TXN_OPTIMISTIC);
+	if (!reads(t, "k", "v")) {
+		tap_note("it was too slow to see the key");
+	} else {
+		walk(db, u, NULL, NULL, NULL, 0, -1);
+		while (now_ns() <= w.expires_ns)
+			usleep(1000);
+		check(db, txn_put(t, "x", "1"), "put");
+		check(db, txn_put(u, "x", "1"), "put");
+		expect(kevo_txn_commit(t, 0, NULL) == KEVO_ECONFLICT);
+		expect(kevo_txn_commit(u, 0, NULL) == KEVO_ECONFLICT);
+		t = begin(db, KEVO_TXN_OPTIMISTIC);
+		u = begin(db, KEVO_TXN_OPTIMISTIC);
+	}
+	/* An own write that has expired is absent. */
+	check(db, kevo_txn_put(t, "k", 1, "v", 1, 1), "put");
+	expect(reads(t, "k", NULL));
+	kevo_txn_abort(t);
+	kevo_txn_abort(u);
+	kevo_close(db);
+	tap_report("txn: what expires has changed");
+}
+
+static void
+test_too_much_read(void)
+{
+	struct kevo *db = fresh("much"), *other = open_db(0);
+	struct kevo_txn *t, *u;
+
+	check(db, put(db, "a", "1"), "put");
+	t = begin(db, KEVO_TXN_OPTIMISTIC);
+	u = begin(db, KEVO_TXN_OPTIMISTIC);
+	for (int i = 0; i < 20000; i++) {
+		char k[32];
+
+		snprintf(k, sizeof(k), "not there %d", i);
+		expect(reads(t, k, NULL) && reads(u, k, NULL));
+	}
+	check(db, txn_put(t, "x", "1"), "put");
+	check(db, txn_put(u, "x", "2"), "put");
+	expect(kevo_txn_commit(t, 0, NULL) == 0);
+	expect(kevo_txn_commit(u, 0, NULL) == KEVO_ECONFLICT);
+	expect(strstr(kevo_errmsg(db), "txn_memory_bytes") != NULL);
+	kevo_close(other);
+	kevo_close(db);
+	tap_report("txn: more read than is remembered conflicts with any "
+	    "commit");
+}
+
+/* ---- the rest ---------------------------------------------------------- */
+
+static void
+test_time(void)
+{
+	struct kevo_begin b = { 0, 20 };
+	struct kevo *db = fresh("time"), *other = open_db(0);
+	struct kevo_record r;
+	struct kevo_txn *t;
+
+	check(db, kevo_txn_begin(db, &b, &t), "begin");
+	check(db, txn_put(t, "k", "1"), "put");
+	usleep(25000);
+	expect(kevo_txn_get(t, "k", 1, &r) == KEVO_EENDED);
+	/* That call has given back the lock. */
+	expect(put(other, "k", "2") == 0);
+	expect(txn_put(t, "k", "1") == KEVO_EENDED);
+	expect(kevo_txn_savepoint(t, &(uint64_t){ 0 }) == KEVO_EENDED);
+	expect(kevo_txn_iter(t, NULL, &(struct kevo_iter *){ NULL }) ==
+	    KEVO_EENDED);
+	expect(strstr(kevo_errmsg(db), "20 ms") != NULL);
+	expect(kevo_txn_abort(t) == 0);
+	for (unsigned f = 1; f <= KEVO_TXN_OPTIMISTIC; f *= 2) {
+		b.flags = f;
+		check(db, kevo_txn_begin(db, &b, &t), "begin");
+		usleep(25000);
+		expect(kevo_txn_commit(t, 0, NULL) == KEVO_EENDED);
+	}
+	expect(put(db, "k", "3") == 0);
+	kevo_close(other);
+	kevo_close(db);
+	tap_report("txn: its time is over");
+}
+
+static void
+test_savepoints(void)
+{
+	struct kevo *db = fresh("savepoints");
+	struct kevo_txn *t = begin(db, 0);
+	uint64_t none, one, two;
+
+	check(db, kevo_txn_savepoint(t, &none), "savepoint");
+	check(db, txn_put(t, "a", "1"), "put");
+	check(db, kevo_txn_savepoint(t, &one), "savepoint");
+	check(db, txn_put(t, "a", "2"), "put");
+	check(db, txn_put(t, "b", "2"), "put");
+	check(db, kevo_txn_savepoint(t, &two), "savepoint");
+	expect(reads(t, "a", "2") && kevo_txn_count(t) == 3);
+	check(db, kevo_txn_rollback_to(t, one), "rollback");
+	expect(reads(t, "a", "1") && reads(t, "b", NULL));
+	expect(kevo_txn_count(t) == 1);
+	expect(kevo_txn_rollback_to(t, two) == KEVO_EINVAL);
+	expect(kevo_txn_rollback_to(t, one - 1) == KEVO_EINVAL);
+	expect(reads(t, "a", "1"));
+	check(db, kevo_txn_rollback_to(t, none), "rollback");
+	expect(reads(t, "a", NULL) && kevo_txn_count(t) == 0);
+	check(db, txn_put(t, "c", "3"), "put");
+	check(db, kevo_txn_commit(t, 0, NULL), "commit");
+	expect(holds(db, "a", NULL) && holds(db, "c", "3"));
+	kevo_close(db);
+	tap_report("txn: savepoints");
+}
+
+static int
+files_in(const char *name)
+{
+	char full[300];
+	struct dirent *e;
+	int n = 0;
+	DIR *d;
+
+	snprintf(full, sizeof(full), "%s/%s", path, name);
+	if ((d = opendir(full)) == NULL)
+		return 0;
+	while ((e = readdir(d)) != NULL)
+		n += e->d_name[0] != '.';
+	closedir(d);
+	return n;
+}
+
+/* As on a full disk: no file may be made as long as a spilled one is. */
+static void
+test_no_room(void)
+{
+	struct rlimit was, little = { 64 << 20, 64 << 20 };
+	struct kevo *db = fresh("no-room");
+	struct kevo_txn *t = begin(db, 0);
+	static char v[ROOM];
+	int n = 0, rc = 0;
+	char k[16];
+
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &was);
+	little.rlim_max = was.rlim_max;
+	setrlimit(RLIMIT_FSIZE, &little);
+	while (n < 1000 && (rc = kevo_txn_put(t, k, key_of((size_t)n, k), v,
+	    sizeof(v), 0)) == 0)
+		n++;
+	expect(rc == KEVO_EIO && n > 5 && n < 25);
+	expect(kevo_txn_count(t) == (size_t)n && reads(t, "k999", NULL));
+	setrlimit(RLIMIT_FSIZE, &was);
+	expect(files_in("txn") == 0);
+	while (n < 1000 && (rc = kevo_txn_put(t, k, key_of((size_t)n, k), v,
+	    sizeof(v), 0)) == 0)
+		n++;
+	expect(n == 1000 && files_in("txn") == 0);
+	check(db, kevo_txn_commit(t, 0, NULL), "commit");
+	for (int i = 0; i < n; i++) {
+		struct kevo_record r;
+
+		expect(kevo_peek(db, NULL, k, key_of((size_t)i, k), &r) == 0 &&
+		    r.vlen == sizeof(v));
+	}
+	kevo_close(db);
+	tap_report("txn: what cannot be spilled is refused; no file stays");
+}
+
+static void
+test_limits(void)
+{
+	struct kevo *db;
+	struct kevo_txn *t;
+	char k[16];
+	int rc = 0;
+	size_t n;
+
+	if (getenv("KEVO_LONG") == NULL) {
+		tap_ok(1, "txn: too many operations # SKIP KEVO_LONG");
+		return;
+	}
+	db = fresh("limits");
+	t = begin(db, 0);
+	for (n = 0; rc == 0; n += rc == 0)
+		rc = kevo_txn_put(t, k, (size_t)snprintf(k, sizeof(k), "%zx",
+		    n & 0xffff), "", 0, 0);
+	expect(rc == KEVO_ELIMIT && n == KEVO_COMMIT_OPS);
+	expect(reads(t, "77", "") && reads(t, "no", NULL));
+	check(db, kevo_txn_commit(t, 0, NULL), "commit");
+	expect(holds(db, "ffff", ""));
+	kevo_close(db);
+	tap_report("txn: too many operations");
+}
+
+int
+main(void)
+{
+	tap_start("txn");
+	test_flags();
+	test_read();
+	test_deferred();
+	test_optimistic();
+	test_ranges();
+	test_dropped();
+	test_expiry();
+	test_too_much_read();
+	test_time();
+	test_savepoints();
+	test_no_room();
+	test_model();
+	test_limits();
+	return tap_end();
+}
