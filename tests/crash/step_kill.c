@@ -27,9 +27,11 @@
 
 /*
  * A scene is what stands before and one call.  Its keys are all as before
- * it or all as after it.
+ * it or all as after it.  One that is joined plays in a transaction of this
+ * process, and so do all who look at it, but for the last.
  */
 struct scene {
+	int joined;
 	const char *name;
 	void (*before)(struct kevo *db);
 	int (*act)(struct kevo *db);
@@ -38,6 +40,11 @@ struct scene {
 };
 
 static char path[300];
+
+/* The transaction of a joined scene. */
+static struct kevo *owner_db;
+static struct kevo_txn *owner;
+static struct kevo_options inside = { .wait_set = 1, .wait_ms = 2000 };
 
 static int
 put_len(struct kevo *db, const char *key, int len, enum kevo_sync sync)
@@ -168,23 +175,48 @@ act_rotate(struct kevo *db)
 	return put_len(db, "k", 2000, KEVO_SYNC_NONE);
 }
 
+/* Read and written in a transaction of its own. */
+static int
+act_txn(struct kevo *db)
+{
+	static char val[33];
+	struct kevo_record rec;
+	struct kevo_txn *t;
+	int rc = kevo_txn_begin(db, NULL, &t);
+
+	if (rc != 0)
+		return rc;
+	memset(val, 33, sizeof(val));
+	if ((rc = kevo_txn_get(t, "k", 1, &rec)) >= 0)
+		rc = kevo_txn_put(t, "k", 1, val, sizeof(val), 0);
+	return rc != 0 ? rc : kevo_txn_commit(t, KEVO_SYNC_NONE, NULL);
+}
+
 static const struct scene scenes[] = {
-	{ "put over an older value", before_old, act_over, { "k" },
+	{ 0, "put over an older value", before_old, act_over, { "k" },
 	    { 20 }, { 33 } },
-	{ "durable put", before_old, act_over_full, { "k" },
+	{ 0, "durable put", before_old, act_over_full, { "k" },
 	    { 20 }, { 33 } },
-	{ "delete", before_old, act_delete, { "k" }, { 20 }, { -1 } },
-	{ "fifth child of a node", before_4, act_child, { "n!" },
+	{ 0, "delete", before_old, act_delete, { "k" }, { 20 }, { -1 } },
+	{ 0, "fifth child of a node", before_4, act_child, { "n!" },
 	    { -1 }, { 5 } },
-	{ "seventeenth child of a node", before_16, act_child, { "n!" },
+	{ 0, "seventeenth child of a node", before_16, act_child, { "n!" },
 	    { -1 }, { 5 } },
-	{ "forty-ninth child of a node", before_48, act_child, { "n!" },
+	{ 0, "forty-ninth child of a node", before_48, act_child, { "n!" },
 	    { -1 }, { 5 } },
-	{ "split of a path", before_path, act_split,
+	{ 0, "split of a path", before_path, act_split,
 	    { "a/long/part", "a/long/path/to/a/leaf" }, { -1, 3 }, { 5, 3 } },
-	{ "batch", before_batch, act_batch, { "k", "k2", "k3", "k4" },
+	{ 0, "batch", before_batch, act_batch, { "k", "k2", "k3", "k4" },
 	    { 20, -1, -1, 9 }, { 33, 200, 0, -1 } },
-	{ "rotation", before_full, act_rotate, { "k" }, { 20 }, { 2000 } },
+	{ 0, "rotation", before_full, act_rotate, { "k" }, { 20 }, { 2000 } },
+	{ 1, "put within a transaction", before_old, act_over, { "k" },
+	    { 20 }, { 33 } },
+	{ 1, "fifth child of a node, within one", before_4, act_child,
+	    { "n!" }, { -1 }, { 5 } },
+	{ 1, "batch within a transaction", before_batch, act_batch,
+	    { "k", "k2", "k3", "k4" }, { 20, -1, -1, 9 }, { 33, 200, 0, -1 } },
+	{ 1, "transaction within a transaction", before_old, act_txn, { "k" },
+	    { 20 }, { 33 } },
 };
 
 /* ---- processes ---------------------------------------------------------- */
@@ -198,6 +230,18 @@ prepare(void *arg)
 	const struct scene *s = arg;
 	struct kevo *db = must_open(path, KEVO_CREATE, &opt, "create");
 
+	if (!s->joined)
+		s->before(db);
+	must_close(db, "close");
+	return 0;
+}
+
+static int
+prepare_within(void *arg)
+{
+	const struct scene *s = arg;
+	struct kevo *db = must_open(path, 0, &inside, "open");
+
 	s->before(db);
 	must_close(db, "close");
 	return 0;
@@ -210,7 +254,7 @@ prepare(void *arg)
 static void
 victim(const struct scene *s)
 {
-	struct kevo *db = must_open(path, 0, NULL, "open");
+	struct kevo *db = must_open(path, 0, &inside, "open");
 	void *val;
 	size_t len;
 
@@ -276,7 +320,8 @@ static int
 reader(void *arg)
 {
 	const struct scene *s = arg;
-	struct kevo *db = must_open(path, KEVO_RDONLY, NULL, "reader's open");
+	struct kevo *db = must_open(path, KEVO_RDONLY, &inside,
+	    "reader's open");
 	struct kevo_snapshot *snap;
 
 	must(db, kevo_snapshot_new(db, &snap), "snapshot");
@@ -292,8 +337,7 @@ static int
 heir(void *arg)
 {
 	const struct scene *s = arg;
-	struct kevo_options opt = { .wait_set = 1, .wait_ms = MOMENT_MS };
-	struct kevo *db = must_open(path, 0, &opt, "heir's open");
+	struct kevo *db = must_open(path, 0, &inside, "heir's open");
 
 	state_of(db, s);
 	must(db, put_len(db, "next", 7, KEVO_SYNC_FULL), "the next put");
@@ -462,6 +506,32 @@ ask(const char *who, int (*fn)(void *), const struct scene *s,
 }
 
 static void
+begin_transaction(void)
+{
+	struct kevo_begin b = { KEVO_TXN_SHARED, 0 };
+
+	owner_db = must_open(path, 0, NULL, "owner's open");
+	must(owner_db, kevo_txn_begin(owner_db, &b, &owner), "begin");
+	inside.txn = kevo_txn_env(owner);
+}
+
+/* Those who look from here on see what it was. */
+static int
+end_transaction(const struct scene *s)
+{
+	int rc = 0;
+
+	if (s->joined) {
+		inside.txn = NULL;
+		if ((rc = kevo_txn_commit(owner, KEVO_SYNC_NONE, NULL)) != 0)
+			note("%s: the commit: %s", s->name,
+			    kevo_errmsg(owner_db));
+		must_close(owner_db, "owner's close");
+	}
+	return rc;
+}
+
+static void
 fresh(const struct scene *s)
 {
 	struct scene copy = *s;
@@ -469,6 +539,13 @@ fresh(const struct scene *s)
 
 	remove_tree(path);
 	child_run(&o, LIMIT_MS, prepare, &copy);
+	if (!exited(&o, 0))
+		bail("%s: cannot be prepared: %s", s->name, o.text);
+	inside.txn = NULL;
+	if (!s->joined)
+		return;
+	begin_transaction();
+	child_run(&o, LIMIT_MS, prepare_within, &copy);
 	if (!exited(&o, 0))
 		bail("%s: cannot be prepared: %s", s->name, o.text);
 }
@@ -486,11 +563,12 @@ kill_at(const struct scene *s, const struct place *p)
 	run_to(pid, p->at, p->pass);
 	bad = ask("reader", reader, s, p) != 0;
 	end_victim(pid);
-	if (ask("heir", heir, s, p) != 0)
+	bad |= ask("heir", heir, s, p) != 0;
+	if (end_transaction(s) != 0 || bad)
 		return -1;
 	snprintf(shm, sizeof(shm), "%s/shm", path);
 	remove_tree(shm);
-	return ask("rebuilder", rebuilder, s, p) != 0 || bad ? -1 : 0;
+	return ask("rebuilder", rebuilder, s, p) != 0 ? -1 : 0;
 }
 
 static int
@@ -516,6 +594,7 @@ trace(const struct scene *s, struct place *out, unsigned *steps)
 	pid = start_victim(s);
 	n = *steps = lead(pid, at, STEPS_MAX);
 	end_victim(pid);
+	end_transaction(s);
 	qsort(at, n, sizeof(at[0]), by_address);
 	for (unsigned i = 0; i < n; i += times) {
 		for (times = 1; i + times < n && at[i + times] == at[i];)
