@@ -5,17 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "alone.h"
 #include "hash.h"
 #include "lock.h"
 #include "mend.h"
 #include "table.h"
-
-/* So long, in milliseconds, has who is only just opening the database to find
- * out that it cannot be used. */
-#define OPENER_MS	2000
 
 /* ---- alone ------------------------------------------------------------- */
 
@@ -42,71 +38,18 @@ open_lock(struct kv_check *ck)
 }
 
 static int
-wait_for_others(struct kv_check *ck, int64_t until)
+go_on(void *arg)
 {
-	struct kevo *db = &ck->db;
-	struct timespec nap = { 0, 10000000 };
-	uint32_t other;
-	int rc;
-
-	while ((other = kv_slot_any(db->lock_fd)) != 0) {
-		if ((rc = kv_check_step(ck, 0)) != 0)
-			return rc;
-		if (until >= 0 && kv_mono_ms() >= until)
-			return kv_fail(&db->env, KEVO_EBUSY, "%s: busy: it is "
-			    "open in another process (probably pid %u), which "
-			    "must close it before it can be repaired",
-			    db->path, other - 1);
-		nanosleep(&nap, NULL);
-	}
-	return 0;
-}
-
-/*
- * Who opens the database from now on finds no shared memory, and waits for
- * REBUILD to make it.
- */
-static int
-retire(struct kv_check *ck)
-{
-	struct kevo *db = &ck->db;
-	struct kv_control *c;
-	int fd, rc;
-
-	rc = kv_control_map(&db->env, &db->dir, 1, &c, &fd);
-	if (rc < 0)
-		return rc;
-	if (c != NULL) {
-		atomic_store(&c->retired, 1);
-		kv_event_tell(&c->event);
-		kv_control_unmap(c, fd);
-	}
-	return 0;
+	return kv_check_step(arg, 0);
 }
 
 static int
 take_over(struct kv_check *ck)
 {
-	struct kevo *db = &ck->db;
-	int64_t deadline = kv_deadline(db);
-	int rc;
+	int rc = open_lock(ck);
 
-	if ((rc = open_lock(ck)) != 0)
-		return rc;
-	rc = kv_lock_rebuild(db->lock_fd, deadline);
-	if (rc == KV_LOCK_TIMEOUT)
-		return kv_fail(&db->env, KEVO_EBUSY, "%s: busy: another "
-		    "process is rebuilding its index or repairs it",
-		    db->path);
-	if (rc != 0) {
-		errno = rc;
-		return kv_fail_errno(&db->env, kv_path(&db->dir, "LOCK"),
-		    "lock");
-	}
-	if ((rc = wait_for_others(ck, deadline)) != 0 ||
-	    (rc = retire(ck)) != 0)
-		return rc;
-	return wait_for_others(ck, kv_mono_ms() + OPENER_MS);
+	return rc != 0 ? rc : kv_alone(&ck->db, "repaired", UINT64_MAX, go_on,
+	    ck);
 }
 
 /* ---- the new version --------------------------------------------------- */
