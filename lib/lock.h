@@ -12,6 +12,10 @@
  *   a table   the whole of its file: it is being written, or is the input of
  *             a compaction; only ever tried, never waited for
  *
+ * A shared transaction has two more, in its own file: its owner's, and that of
+ * who writes into it.  An owner has WRITER, or the second one of the
+ * transaction that it is within; who joined has none of those above.
+ *
  * A word holds 0 or the owner's slot.  A slot is a byte of LOCK on which its
  * owner has an open-file-description lock for as long as its handle lives.
  * So taking a free word costs one compare-and-swap, and the kernel remains
