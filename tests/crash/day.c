@@ -36,6 +36,13 @@ add_op(unsigned slot, int put, int when)
 	ops[op_count++].when = when;
 }
 
+static void
+set_gen(struct slot *s, uint32_t gen)
+{
+	s->gen = gen;
+	s->used |= gen != 0;
+}
+
 /* The first n operations; those of before are gone by then. */
 static void
 apply(struct slot *model, unsigned from, unsigned n, int64_t lives,
@@ -47,7 +54,7 @@ apply(struct slot *model, unsigned from, unsigned n, int64_t lives,
 		if ((ops[i].when == IF_ABSENT && s->gen != 0) ||
 		    (ops[i].when == IF_PRESENT && s->gen == 0))
 			continue;
-		s->gen = ops[i].gen;
+		set_gen(s, ops[i].gen);
 		s->lives = lives;
 		s->dies = dies;
 	}
@@ -110,7 +117,7 @@ mark(void)
 	val[value_of(val, (unsigned)me, MARK, gen)] = '\0';
 	tool_args("kevo-put", "-w60", db, key, val, NULL);
 	tool_go(ONE, 0, 0, 0);
-	mine[MARK].gen = gen;
+	set_gen(&mine[MARK], gen);
 }
 
 /* A writer was killed: which of its commits are there? */
@@ -522,7 +529,8 @@ expire(void)
 			if (s->dies == 0)
 				continue;
 			last = s->dies > last ? s->dies : last;
-			memset(s, 0, sizeof(*s));
+			s->gen = 0;
+			s->lives = s->dies = 0;
 		}
 	while (clock_ms() <= last)
 		nap_us(5000);
@@ -610,9 +618,37 @@ check_tables(const char *when)
 }
 
 /*
- * After a plain compaction the levels above the last may hold what is
- * replaced below; after a full one there is nothing twice.  The log takes a
- * segment or two with their indexes, whatever the data.
+ * A level has each key at most once, so this is about the most that one can
+ * have.  Values have 200 bytes on average, whichever of them are there.
+ */
+static uint64_t
+most_of_a_level(void)
+{
+	uint64_t keys = 0;
+
+	for (unsigned u = 0; u < USERS; u++)
+		for (unsigned i = 0; i < SLOTS; i++)
+			keys += shared->slot[u][i].used != 0;
+	return keys * 280;
+}
+
+/*
+ * A plain compaction leaves what the limits allow: levels 0 and 1 full, and
+ * level 2, which has room for all keys there are, with each of them; below it
+ * each of them once more, since a full one before.  All of that may be
+ * replaced or deleted by what is above it, so it says nothing that few records
+ * are left.
+ */
+static uint64_t
+most_of_tables(void)
+{
+	return 2 * LEVEL_BYTES + 2 * most_of_a_level();
+}
+
+/*
+ * After a full compaction there is nothing twice, but what expired less than
+ * an hour ago is still there.  The log takes a segment or two with their
+ * indexes, whatever the data.
  */
 static void
 check_space(int full)
@@ -622,8 +658,8 @@ check_space(int full)
 	unsigned records, segments = count_files(db, "wal", ".seg");
 	unsigned tables = count_files(db, "table", ".sst");
 	uint64_t live = live_bytes(&records), used = tree_bytes(db);
-	uint64_t most = (full ? live + live / 3 : live * 2 + (2 << 20)) +
-		records * 16 + (2 << 20);
+	uint64_t most = (full ? live + live / 3 + records * 16 :
+	    most_of_tables()) + (2 << 20);
 
 	if (used > most)
 		fail("%s, %llu bytes of records take %llu", when,
@@ -634,9 +670,10 @@ check_space(int full)
 		fail("%s there are %u segments, %u indexes, %u tables, and "
 		    "%u versions", when, segments, count_files(db, "shm",
 		    ".idx"), tables, count_files(db, "version", ""));
-	note("%s: %u records, %llu K, take %llu K: %u tables, %u segments",
-	    when, records, (unsigned long long)live >> 10,
-	    (unsigned long long)used >> 10, tables, segments);
+	note("%s: %u records, %llu K, take %llu K of %llu K: %u tables, "
+	    "%u segments", when, records, (unsigned long long)live >> 10,
+	    (unsigned long long)used >> 10, (unsigned long long)most >> 10,
+	    tables, segments);
 	check_tables(when);
 }
 

@@ -27,10 +27,12 @@
 #define VALUE_ROOM	5000
 #define TTL_MS		1000
 #define CLOCK_MS	50	/* by which clocks may differ */
+#define LEVEL_BYTES	((uint64_t)1 << 20)	/* as create() says */
 
 struct slot {
 	uint32_t gen;		/* says which value it has; 0: absent */
 	int64_t lives, dies;	/* it expires between these two; 0: never */
+	int used;		/* it had a value once */
 };
 
 enum kind { LOAD, IMPORT, ONE, CONDITION, KEYS, RANGE, GROUPED, READ, ALL,
