@@ -25,6 +25,7 @@ build	wanted	musl-tools	command:musl-gcc
 check	needed	bats	command:bats
 check	needed	procps	command:ps
 check	needed	strace	command:strace
+check	wanted	btrfs-progs	command:mkfs.btrfs
 check	wanted	db5.3-util	command:db5.3_load
 check	wanted	fish	command:fish
 check	wanted	jq	command:jq

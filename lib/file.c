@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -17,6 +18,12 @@
 #define FALLOC_FL_KEEP_SIZE	0x01
 #define FALLOC_FL_PUNCH_HOLE	0x02
 #endif
+
+/* As in linux/fs.h and linux/magic.h, which not every libc comes with. */
+#define BTRFS_MAGIC	0x9123683e
+#define FLAGS_GET	_IOR('f', 1, long)
+#define FLAGS_SET	_IOW('f', 2, long)
+#define FLAG_NO_COW	0x00800000
 
 /* Append as much of s as there is room for. */
 static size_t
@@ -417,12 +424,25 @@ kv_map_anon(size_t len)
 	return p == MAP_FAILED ? NULL : p;
 }
 
+void
+kv_no_copy_on_write(int fd)
+{
+	struct statfs fs;
+	long flags;
+
+	if (fstatfs(fd, &fs) == 0 && (uint32_t)fs.f_type == BTRFS_MAGIC &&
+	    ioctl(fd, FLAGS_GET, &flags) == 0) {
+		flags |= FLAG_NO_COW;
+		ioctl(fd, FLAGS_SET, &flags);
+	}
+}
+
 int
 kv_fs_supported(int fd, uint64_t *type)
 {
 	/* ext4, xfs, btrfs, zfs, f2fs, tmpfs, ramfs, overlayfs, bcachefs */
 	static const uint32_t known[] = {
-		0xef53, 0x58465342, 0x9123683e, 0x2fc12fc1, 0xf2f52010,
+		0xef53, 0x58465342, BTRFS_MAGIC, 0x2fc12fc1, 0xf2f52010,
 		0x01021994, 0x858458f6, 0x794c7630, 0xca451a4e
 	};
 	struct statfs fs;

@@ -108,6 +108,14 @@ struct kv_file_id {
 	uint64_t dev, ino, birth_ns;
 };
 
+/*
+ * For a new, empty file that will be mapped and written in place: keep a file
+ * system that copies on write from doing so with this file, for else what was
+ * reserved is no promise, and a store into the map can find the disk full.
+ * Where that is not to be had, or not needed, nothing happens.
+ */
+void kv_no_copy_on_write(int fd);
+
 /* Size, identity and link count of an open file; any out may be NULL. */
 int kv_file_stat(struct kv_env *env, int fd, const char *name,
     uint64_t *size, struct kv_file_id *id, uint32_t *nlink);

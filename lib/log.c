@@ -33,6 +33,7 @@ create_file(struct kv_env *env, const struct kv_dir *dir, const char *name,
 		unlinkat(dir->fd, name, 0);
 		return rc;
 	}
+	kv_no_copy_on_write(fd);
 	*out = fd;
 	return 0;
 }

@@ -542,6 +542,7 @@ install_control(struct build *b, struct kv_control *old)
 	    0666);
 	if (fd < 0)
 		return kv_fail_errno(&db->env, name, "create");
+	kv_no_copy_on_write(fd);
 	if (kv_give(&db->dir, fd, b->ident->mode) != 0)
 		rc = kv_fail_errno(&db->env, name, "set the mode of");
 	else

@@ -366,6 +366,32 @@ with_records() {
 	[ "$status" -eq 0 ] || { echo "$output"; return 1; }
 }
 
+@test "a full disk that copies on write is no different" {
+	[ "$(id -u)" -eq 0 ] || skip 'needs to mount'
+	need mkfs.btrfs
+	unshare -m true 2>/dev/null || skip 'no mount namespaces here'
+	truncate -s 120M image
+	mkfs.btrfs -q -M image
+	mkdir small
+	cat >inside.sh <<-'EOF'
+		mount -o loop image small || exit 99
+		set -e
+		kevo-init -q --set memtable_bytes=4M --set compaction=manual \
+			small/a.kv
+		status=0
+		seq 10000000 | sed 's/$/\tvalue of some length/' |
+			kevo-put -i small/a.kv 2>err || status=$?
+		cat err
+		[ "$status" -eq 74 ]
+		grep -q '^kevo-put: small/a.kv.*: cannot reserve space: No sp' err
+		kevo-check -q small/a.kv
+		kevo-get small/a.kv 1 >/dev/null
+	EOF
+	run unshare -m sh inside.sh
+	[ "$status" -ne 99 ] || skip 'may not mount here'
+	[ "$status" -eq 0 ] || { echo "$output"; return 1; }
+}
+
 @test "names with control characters are shown escaped in messages" {
 	run -66 --separate-stderr kevo-get $'no\e[31m\n.kv' k
 	equal lines "${#stderr_lines[@]}" 1
