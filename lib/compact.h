@@ -50,7 +50,8 @@ struct kv_work {
 	uint64_t untold;	/* bytes since the clock was looked at */
 	uint64_t deleted, expired;	/* of p.dropped */
 	int merging;		/* then a flush may come in between */
-	int tight;		/* this flush has the reserve, and no more */
+	int tight;		/* this flush takes one segment, and may take
+				 * the reserve */
 	struct kv_mark merge;	/* when it began */
 	uint64_t *taken;	/* tables that others have locked, or for
 				 * which there is no room */

@@ -608,7 +608,8 @@ flush_locked(struct kv_work *w, uint64_t *n)
 	return rc;
 }
 
-/* Writers wait for a flush, so it is not held to the rate. */
+/* Writers wait for a flush, so it is not held to the rate.  Where there is no
+ * room for several segments there may be some for one, and then more. */
 int
 kv_flush(struct kv_work *w, uint64_t *n)
 {
@@ -622,7 +623,7 @@ kv_flush(struct kv_work *w, uint64_t *n)
 	}
 	w->rate = 0;
 	rc = flush_locked(w, n);
-	if (rc == KV_RETRY && kv_spare_bytes(w->db) > 0) {
+	if (rc == KV_RETRY) {
 		w->no_room = NULL;
 		w->tight = 1;
 		rc = flush_locked(w, n);

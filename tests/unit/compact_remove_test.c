@@ -356,6 +356,29 @@ create_large(void)
 	return db;
 }
 
+/* Several segments of which each leaves room for the next. */
+static void
+test_piecemeal(void)
+{
+	struct kevo *db = create();
+	char key[20], value[3000];
+
+	memset(value, 'v', sizeof(value));
+	for (int i = 0; i < 60; i++) {
+		snprintf(key, sizeof(key), "large%05d", i);
+		check(db, kevo_put(db, key, strlen(key), value,
+		    sizeof(value), NULL, NULL), "put");
+		if (i % 20 == 19)
+			seal(db);
+	}
+	free_bytes = 150000;
+	check(db, compact(db, KEVO_COMPACT_FLUSH), "flush");
+	free_bytes = UINT64_MAX;
+	expect(done.flushed == 3 && count_files("wal", ".seg") == 1);
+	kevo_close(db);
+	tap_report("no room for all of the log: one segment after the other");
+}
+
 static void
 test_reserve(void)
 {
@@ -597,6 +620,7 @@ main(void)
 	test_wal_keep();
 	test_rebuilder();
 	test_late();
+	test_piecemeal();
 	test_reserve();
 	test_limits();
 	test_arguments();
