@@ -101,7 +101,7 @@ static struct {
 	const char *test_list;		/* of --tests, or NULL */
 	const char **settings;
 	size_t setting_count;
-	int tune, duration_set;
+	int tune, duration_set, rounds_set;
 	char *tune_list;		/* of --tune, or NULL */
 	unsigned rounds;
 	enum bench_output output;
@@ -274,6 +274,7 @@ job_option(const struct cli_args *a, int id)
 		    BENCH_ROUNDS_MAX);
 		if (job.rounds < 3)
 			cli_die(EX_USAGE_, "--rounds: at least 3");
+		job.rounds_set = 1;
 		break;
 	case 'f':
 		job.output = output(a->arg);
@@ -416,6 +417,8 @@ check(const char *db)
 		cli_usage("--existing: which database?");
 	if (b->existing && job.setting_count > 0)
 		cli_usage("settings do not go with --existing");
+	if (job.rounds_set && !job.tune)
+		cli_usage("--rounds goes with --tune");
 	if (job.tune && (db != NULL || b->existing))
 		cli_usage("--tune makes databases of its own: give no DB");
 	if (job.tune && job.plot != NULL)

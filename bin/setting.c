@@ -10,14 +10,13 @@
 
 enum { NAME_ROOM = 80 };
 
-/* names: "name\0meaning\0...\0\0".  Does not return if there is one. */
 static void __attribute__((noreturn))
-unknown(const char *what, const char *name, const char *names)
+unknown(const char *name)
 {
 	const char *best = NULL, *p;
 	int d, best_d = 1000;
 
-	for (p = names; *p != '\0'; p += strlen(p) + 1) {
+	for (p = kevo_setting_names(); *p != '\0'; p += strlen(p) + 1) {
 		d = nearest_distance(name, p);
 		if (d < best_d) {
 			best_d = d;
@@ -26,11 +25,12 @@ unknown(const char *what, const char *name, const char *names)
 		p += strlen(p) + 1;
 	}
 	if (best != NULL && nearest_plausible(name, best))
-		cli_die(EX_USAGE_, "%s: no such %s; did you mean %s?", name,
-		    what, best);
-	cli_die(EX_USAGE_, "%s: no such %s", name, what);
+		cli_die(EX_USAGE_, "%s: no such setting; did you mean %s?",
+		    name, best);
+	cli_die(EX_USAGE_, "%s: no such setting", name);
 }
 
+/* names: "name\0meaning\0...\0\0". */
 static int
 is_known(const char *name, const char *names)
 {
@@ -50,7 +50,7 @@ setting_check_name(const char *name, size_t len)
 	snprintf(word, sizeof(word), "%.*s", (int)(len < NAME_ROOM ? len :
 	    NAME_ROOM), name);
 	if (!is_known(word, kevo_setting_names()))
-		unknown("setting", word, kevo_setting_names());
+		unknown(word);
 }
 
 void
@@ -67,8 +67,15 @@ const char *const *
 setting_profile(const char *name)
 {
 	const char *const *changes = kevo_profile(name);
+	const char *p = kevo_profile_names();
+	char all[200] = "";
 
-	if (changes == NULL)
-		unknown("profile", name, kevo_profile_names());
-	return changes;
+	if (changes != NULL)
+		return changes;
+	for (; *p != '\0'; p += strlen(p) + 1) {
+		snprintf(all + strlen(all), sizeof(all) - strlen(all), " %s",
+		    p);
+		p += strlen(p) + 1;
+	}
+	cli_die(EX_USAGE_, "%s: no such profile; there are%s", name, all);
 }

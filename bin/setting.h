@@ -13,7 +13,7 @@ void setting_check_name(const char *name, size_t len);
 /* The same for "NAME=VALUE"; the value is the library's to judge. */
 void setting_check_change(const char *change);
 
-/* The changes of a profile, or the same end. */
+/* The changes of a profile, or 64 and all names. */
 const char *const *setting_profile(const char *name);
 
 #endif /* SETTING_H */

@@ -304,6 +304,7 @@ for test in "write", "read", "exec.get":
 	fails 64 '*-f: csv*' kevo-bench -f csv
 	fails 64 '*--sync*' kevo-bench --sync=some
 	fails 64 '*--rounds*' kevo-bench --tune --rounds=2
+	fails 64 '*--rounds goes with --tune*' kevo-bench --rounds=5
 	fails 64 '*--tune*usage: *' kevo-bench --tune a.kv
 	fails 64 '*exec*--tune*' kevo-bench --tune --tests=exec
 	fails 64 '*options go before DB*' kevo-bench a.kv --keys=5

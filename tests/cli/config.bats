@@ -75,7 +75,8 @@ teardown() { common_teardown; }
 	fails 64 '*options go before DB*' kevo-config a.kv list -f tsv
 	fails 64 '-f csv: *human tsv json' kevo-config -f csv a.kv
 	fails 64 '-f goes with list' kevo-config -f tsv a.kv get sync
-	fails 64 'fast: no such profile' kevo-config a.kv profile fast
+	fails 64 'fast: no such profile; there are balanced write-heavy read-heavy small-memory' \
+		kevo-config a.kv profile fast
 	[ ! -e a.kv/kevo.conf ]
 	is full kevo-config a.kv get sync
 }
