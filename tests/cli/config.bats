@@ -22,14 +22,14 @@ teardown() { common_teardown; }
 	ok kevo-config -f tsv a.kv
 	grep -qx $'memtables\t3\t2\tkevo.conf:3\t1 to 64' <<<"$output"
 	grep -qx $'sync\tfull\tfull\tdefault\tfull, batch or none' <<<"$output"
-	equal settings "$(wc -l <<<"$output")" 21
+	equal settings "$(wc -l <<<"$output")" 22
 }
 
 @test "config: json has numbers for numbers" {
 	need jq
 	kevo-config a.kv set stall_ms=1500ms sync=none
 	kevo-config -f json a.kv >all.json
-	equal length "$(jq length all.json)" 21
+	equal length "$(jq length all.json)" 22
 	equal size "$(jq -c '.[] | select(.name == "memtable_bytes") |
 		[.value, .text, .default, .source, .kind]' all.json)" \
 		'[67108864,"64M","64M","default","size"]'
@@ -249,7 +249,7 @@ levels = 5"
 	done
 	# And no others.
 	equal settings "$(grep -c '^.It Cm [a-z0-9_]* No (' \
-		"$root/man/kevo.conf.5")" 21
+		"$root/man/kevo.conf.5")" 22
 	# The profiles, too.
 	kevo-config a.kv profile | awk '/^[a-z]/ { p = $1 }
 		/^    [a-z0-9_]*=/ { sub(/=/, " "); print $1, p, $2 }' |
