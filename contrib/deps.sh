@@ -29,6 +29,7 @@ check	wanted	btrfs-progs	command:mkfs.btrfs
 check	wanted	db5.3-util	command:db5.3_load
 check	wanted	fish	command:fish
 check	wanted	jq	command:jq
+check	wanted	libarchive-tools	command:bsdtar
 check	wanted	lmdb-utils	command:mdb_load
 check	wanted	mandoc	command:mandoc
 check	wanted	prometheus	command:promtool
@@ -38,6 +39,7 @@ check	wanted	redis-server	command:redis-server
 check	wanted	redis-tools	command:redis-cli
 check	wanted	rsync	command:rsync
 check	wanted	sqlite3	command:sqlite3
+check	wanted	xxhash	command:xxhsum
 check	wanted	zstd	command:zstd
 check	wanted	tinycdb	command:cdb
 check	wanted	zsh	command:zsh

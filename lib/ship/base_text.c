@@ -2,11 +2,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "../epoch.h"
 #include "../file.h"
 #include "../kevo.h"
+#include "../text.h"
 #include "base.h"
 
 /*
@@ -14,42 +14,6 @@
  * is written again and compared: so there is one spelling of everything, and
  * a reader need not be more careful than sscanf() is.
  */
-
-/* ---- times ------------------------------------------------------------- */
-
-#define NS	1000000000u
-
-/* "2026-11-22T14:03:11.250000000Z" */
-static void
-print_time(char buf[40], uint64_t ns)
-{
-	time_t s = (time_t)(ns / NS);
-	struct tm tm;
-	size_t n;
-
-	gmtime_r(&s, &tm);
-	n = strftime(buf, 40, "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(buf + n, 40 - n, ".%09uZ", (unsigned)(ns % NS));
-}
-
-static int
-parse_time(const char *s, uint64_t *ns)
-{
-	struct tm tm = { .tm_isdst = 0 };
-	unsigned frac;
-	time_t t;
-
-	if (sscanf(s, "%4d-%2d-%2dT%2d:%2d:%2d.%9uZ", &tm.tm_year, &tm.tm_mon,
-	    &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &frac) != 7)
-		return -1;
-	tm.tm_year -= 1900;
-	tm.tm_mon--;
-	t = timegm(&tm);
-	if (t < 0 || (uint64_t)t > UINT64_MAX / NS - 1)
-		return -1;
-	*ns = (uint64_t)t * NS + frac;
-	return 0;
-}
 
 /* ---- KEVO-BASE --------------------------------------------------------- */
 
@@ -67,7 +31,7 @@ size_t
 kv_base_print(char buf[KV_BASE_TEXT_MAX], const struct kv_base *b)
 {
 	char id[37], start[KV_POSITION_LEN], end[KV_POSITION_LEN];
-	char parent[KV_POSITION_LEN] = "none", when[40];
+	char parent[KV_POSITION_LEN] = "none", when[KV_TIME_LEN];
 	int n;
 
 	kv_id_print(id, b->db);
@@ -75,7 +39,7 @@ kv_base_print(char buf[KV_BASE_TEXT_MAX], const struct kv_base *b)
 	kv_position_print(end, &b->end);
 	if (b->has_parent)
 		kv_position_print(parent, &b->parent);
-	print_time(when, b->time_ns);
+	kv_time_print(when, b->time_ns);
 	n = snprintf(buf, KV_BASE_TEXT_MAX, "kevo-base 1\ndb %s\nmode %04o\n"
 	    "start %s\nend %s\ntime %s\nparent %s\nversion %" PRIu64
 	    "\nsegments %" PRIu64 " %" PRIu64 "\nfiles %" PRIu64 "\nbytes %"
@@ -86,7 +50,7 @@ kv_base_print(char buf[KV_BASE_TEXT_MAX], const struct kv_base *b)
 
 struct words {
 	char id[37], start[KV_POSITION_LEN], end[KV_POSITION_LEN];
-	char parent[KV_POSITION_LEN], when[40];
+	char parent[KV_POSITION_LEN], when[KV_TIME_LEN];
 };
 
 static int
@@ -95,7 +59,7 @@ parse_words(const struct words *w, struct kv_base *b)
 	if (kv_id_parse(w->id, b->db) != 0 ||
 	    kv_position_parse(w->start, &b->start) != 0 ||
 	    kv_position_parse(w->end, &b->end) != 0 ||
-	    parse_time(w->when, &b->time_ns) != 0)
+	    kv_time_parse(w->when, &b->time_ns) != 0)
 		return -1;
 	b->has_parent = strcmp(w->parent, "none") != 0;
 	return b->has_parent ? kv_position_parse(w->parent, &b->parent) : 0;
@@ -124,7 +88,7 @@ kv_base_parse(const char *text, size_t len, struct kv_base *b)
 	copy[len] = '\0';
 	memset(b, 0, sizeof(*b));
 	if (sscanf(copy, "kevo-base 1\ndb %36s\nmode %" SCNo32 "\nstart %71s\n"
-	    "end %71s\ntime %39s\nparent %71s\nversion %" SCNu64 "\nsegments %"
+	    "end %71s\ntime %31s\nparent %71s\nversion %" SCNu64 "\nsegments %"
 	    SCNu64 " %" SCNu64 "\nfiles %" SCNu64 "\nbytes %" SCNu64 "\n",
 	    w.id, &b->mode, w.start, w.end, w.when, w.parent, &b->version,
 	    &b->first_segment, &b->last_segment, &b->files, &b->bytes) != 11 ||

@@ -25,6 +25,9 @@ struct kv_restore_options {
 	const char *path;	/* where it is to be; kept */
 	int force;		/* replace a database that is there */
 	int dry_run;		/* read and verify, write nothing */
+	int replica;		/* what comes out follows its primary; else it
+				 * is one itself, on a line of history of its
+				 * own */
 	uint64_t until_seq;	/* the last commit; 0: as until_ns says */
 	uint64_t until_ns;	/* the last one not after it; 0: the end */
 	int (*stopped)(void);	/* as of kv_tar_open(); may be NULL */

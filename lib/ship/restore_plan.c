@@ -12,7 +12,9 @@
 #include "../file.h"
 #include "../ident.h"
 #include "../kevo.h"
+#include "../role.h"
 #include "../segment.h"
+#include "../text.h"
 #include "../version.h"
 #include "restore_in.h"
 #include "ship.h"
@@ -143,6 +145,14 @@ damaged(struct kv_restore *r, const char *name, uint64_t off)
 	    (unsigned long long)off);
 }
 
+static int
+forked(struct kv_restore *r, const char *name, uint64_t seq)
+{
+	return kv_ship_fail(r->env, KV_SHIP_FORK, "%s: %s: it does not "
+	    "continue commit %llu of the archives before: they are of two "
+	    "histories", r->name, name, (unsigned long long)seq);
+}
+
 static void
 note(struct reach *a, const struct kv_walk *k,
     const struct kv_segment_head *h)
@@ -204,7 +214,7 @@ walk_segment(struct kv_restore *r, struct reach *a, uint64_t counter,
 		rc = 0;
 	else if (h.first_seq != a->at.seq + 1 ||
 	    h.chain_before != a->at.chain)
-		rc = damaged(r, name, 48);
+		rc = forked(r, name, a->at.seq);
 	else
 		rc = walk_records(r, a, &m, &h, name, want);
 	unmap(&m);
@@ -452,6 +462,65 @@ set_lock_mode(struct kv_restore *r)
 	    "set the mode of");
 }
 
+/* ---- who may write to it ----------------------------------------------- */
+
+static void
+host_name(char *buf, size_t room)
+{
+	char name[256] = "";
+
+	if (gethostname(name, sizeof(name) - 1) != 0 || name[0] == '\0')
+		strcpy(name, "unknown");
+	kv_text_copy(buf, room, name, 0);
+}
+
+/*
+ * The database that was backed up may still be there and go on, and the same
+ * archive may be restored twice.  Each of them writes commits under the same
+ * numbers; so each restored one gets an epoch of its own, with a nonce that
+ * tells it from all others.  The log ends with a seal: the first commit begins
+ * a segment of this epoch.
+ */
+static int
+begin_epoch(struct kv_restore *r, const struct reach *a)
+{
+	struct kv_history h;
+	struct kv_ident id;
+	struct kv_epoch e;
+	int rc;
+
+	if ((rc = kv_newdir_mkdir(r->dir, "epochs")) != 0 ||
+	    (rc = kv_ident_read(r->env, dir_of(r), &id)) != 0 ||
+	    (rc = kv_history_of_db(r->env, dir_of(r), &id, &h)) != 0)
+		return rc;
+	e = *kv_history_newest(&h);
+	kv_history_release(&h);
+	if (e.epoch == UINT32_MAX)
+		return kv_fail(r->env, KEVO_EIO, "epochs are used up");
+	e.parent = e.epoch++;
+	e.parent_nonce = e.nonce;
+	e.start = a->at.seq;
+	e.chain = a->at.chain;
+	e.time_ns = kv_now_ns();
+	host_name(e.host, sizeof(e.host));
+	snprintf(e.reason, sizeof(e.reason), "restored from a backup");
+	if (kv_random(&e.nonce, sizeof(e.nonce)) != 0)
+		return kv_fail_errno(r->env, "random numbers", "get");
+	rc = kv_epoch_write(r->env, dir_of(r), "epochs", r->base.mode, &e);
+	return rc == KEVO_FALSE ? kv_fail(r->env, KEVO_EIO, "%s: an epoch "
+	    "that was not there is there", kv_newdir_path(r->dir)) : rc;
+}
+
+static int
+make_replica(struct kv_restore *r)
+{
+	struct kv_role_note n = { .role = KV_ROLE_REPLICA,
+		.since_ns = kv_now_ns() };
+
+	snprintf(n.reason, sizeof(n.reason), "restored from a base");
+	return kv_role_write(r->env, dir_of(r), r->base.mode, &n);
+}
+
 static int
 make(struct kv_restore *r, const struct reach *a)
 {
@@ -464,7 +533,8 @@ make(struct kv_restore *r, const struct reach *a)
 	    (rc = remove_others(r, a, "version")) != 0 ||
 	    (rc = remove_others(r, a, "table")) != 0 ||
 	    (rc = remove_epochs(r, a)) != 0 || (rc = cut(r, a)) != 0 ||
-	    (rc = set_lock_mode(r)) != 0)
+	    (rc = set_lock_mode(r)) != 0 ||
+	    (rc = r->o.replica ? make_replica(r) : begin_epoch(r, a)) != 0)
 		return rc;
 	return kv_newdir_sync(r->dir, dirs);
 }

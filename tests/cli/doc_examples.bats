@@ -98,6 +98,15 @@ page() {
 	page kevo-check.1
 	grep -q .\"sound\":true. page/report.json
 }
+@test "examples: kevo-backup" {
+	page kevo-backup.1
+	is $'user:1\tada\nuser:2\tgrace' kevo-scan page/new.kv
+	is $'user:1\tada' kevo-scan page/old.kv
+}
+@test "examples: kevo-restore" {
+	page kevo-restore.1
+	is 80 kevo-get page/data.kv svc/web/port
+}
 @test "examples: kevo-stats" {
 	page kevo-stats.1
 	[ -s page/kevo-data.prom ] && [ -s page/kevo.svg ] &&
