@@ -302,7 +302,7 @@ holds(const struct kevo_cond *c, const struct kevo_record *rec)
 		return rec->vlen == c->vlen && (c->vlen == 0 ||
 		    memcmp(rec->value, c->value, c->vlen) == 0);
 	case KEVO_IF_VERSION:
-		return rec->version == c->version;
+		return c->version != 0 && rec->version == c->version;
 	case KEVO_IF_ANY:
 	case KEVO_IF_PRESENT:
 		break;

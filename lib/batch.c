@@ -139,7 +139,9 @@ kv_cond_holds(const struct kevo_cond *c, int found,
 		    (c->vlen == 0 || memcmp(rec->value, c->value,
 		    c->vlen) == 0);
 	case KEVO_IF_VERSION:
-		return found ? rec->version == c->version : c->version == 0;
+		/* What this transaction wrote has version 0, and is there. */
+		return found ? c->version != 0 && rec->version == c->version :
+		    c->version == 0;
 	}
 	return 0;
 }
