@@ -129,7 +129,7 @@ end(struct work *k, int rc)
 	atomic_signal_fence(memory_order_seq_cst);
 	k->e->outcome = rc == 0 || rc == KEVO_NOTFOUND ? H_DONE :
 	    rc == KEVO_FALSE ? H_FALSE : H_NOTHING;
-	if (rc < 0 && rc != KEVO_EBUSY)
+	if (rc < 0 && rc != KEVO_EBUSY && rc != KEVO_ECONFLICT)
 		wrong_here(k, rc, k->e->what);
 }
 
@@ -352,11 +352,23 @@ scan(struct work *k)
 
 /* ---- transactions ------------------------------------------------------- */
 
+static const struct {
+	unsigned flags;
+	const char *transfer, *incr, *pop;
+} kinds[] = {
+	{ 0, "transfer", "incr", "pop" },
+	{ KEVO_TXN_DEFERRED, "deferred transfer", "deferred incr",
+	    "deferred pop" },
+	{ KEVO_TXN_OPTIMISTIC, "optimistic transfer", "optimistic incr",
+	    "optimistic pop" },
+};
+
 static struct kevo_txn *
-txn_begin(struct work *k)
+txn_begin(struct work *k, unsigned flags)
 {
+	struct kevo_begin b = { .flags = flags };
 	struct kevo_txn *t;
-	int rc = kevo_txn_begin(k->db, NULL, &t);
+	int rc = kevo_txn_begin(k->db, &b, &t);
 
 	if (rc == 0)
 		return t;
@@ -410,14 +422,15 @@ txn_end(struct work *k, struct kevo_txn *t, int rc)
 static void
 transfer(struct work *k)
 {
+	unsigned kind = rnd(3);
 	unsigned from = rnd(H_ACCOUNTS), to = rnd(H_ACCOUNTS - 1);
 	struct h_part *a, *b;
 	struct kevo_txn *t;
 	int rc;
 
 	to += to >= from;
-	if (!begin(k, "transfer") ||
-	    (t = txn_begin(k)) == NULL)
+	if (!begin(k, kinds[kind].transfer) ||
+	    (t = txn_begin(k, kinds[kind].flags)) == NULL)
 		return;
 	rc = txn_read(k, t, H_ACCOUNT0 + from, &a);
 	if (rc == 0)
@@ -434,12 +447,13 @@ transfer(struct work *k)
 static void
 incr(struct work *k)
 {
+	unsigned kind = rnd(3);
 	struct h_part *p;
 	struct kevo_txn *t;
 	int rc;
 
-	if (!begin(k, "incr") ||
-	    (t = txn_begin(k)) == NULL)
+	if (!begin(k, kinds[kind].incr) ||
+	    (t = txn_begin(k, kinds[kind].flags)) == NULL)
 		return;
 	rc = txn_read(k, t, H_COUNTER0 + rnd(H_COUNTERS), &p);
 	if (rc == 0)
@@ -452,14 +466,14 @@ static void
 pop(struct work *k)
 {
 	struct kevo_range range = range_of(H_SLOT0, H_SLOTS);
-	unsigned n = 0;
+	unsigned kind = rnd(3), n = 0;
 	struct kevo_record rec;
 	struct kevo_iter *it;
 	struct kevo_txn *t;
 	int rc;
 
-	if (!begin(k, "pop") ||
-	    (t = txn_begin(k)) == NULL)
+	if (!begin(k, kinds[kind].pop) ||
+	    (t = txn_begin(k, kinds[kind].flags)) == NULL)
 		return;
 	if ((rc = kevo_txn_iter(t, &range, &it)) != 0) {
 		txn_end(k, t, rc);
@@ -476,6 +490,46 @@ pop(struct work *k)
 		rc = kevo_txn_delete(t, h_key(H_SLOT0 + n),
 		    strlen(h_key(H_SLOT0 + n)));
 	txn_end(k, t, rc == KEVO_NOTFOUND ? 0 : rc);
+}
+
+/* What is written behind a savepoint is undone with it. */
+static void
+savepoint(struct work *k)
+{
+	unsigned key = rnd(H_REGISTERS - 1);
+	const char *other = h_key(key + 1);
+	struct kevo_txn *t;
+	uint64_t mark;
+	int rc;
+
+	if (!begin(k, "savepoint") || (t = txn_begin(k, 0)) == NULL)
+		return;
+	rc = txn_write(k, t, part(k, key), 0);
+	if (rc == 0)
+		rc = kevo_txn_savepoint(t, &mark);
+	if (rc == 0)
+		rc = kevo_txn_put(t, other, strlen(other), "undone", 6, 0);
+	if (rc == 0)
+		rc = kevo_txn_delete(t, h_key(key), strlen(h_key(key)));
+	if (rc == 0)
+		rc = kevo_txn_rollback_to(t, mark);
+	txn_end(k, t, rc);
+}
+
+/* Some keys, one after the other, at one snapshot. */
+static void
+look_around(struct work *k)
+{
+	struct h_part *p;
+	struct kevo_txn *t;
+	int rc = 0;
+
+	if (!begin(k, "read-only transaction") ||
+	    (t = txn_begin(k, KEVO_TXN_READ)) == NULL)
+		return;
+	for (unsigned i = 0; i < 4 && rc == 0; i++)
+		rc = txn_read(k, t, rnd(H_KEYS), &p);
+	txn_end(k, t, rc);
 }
 
 /* ---- a process ---------------------------------------------------------- */
@@ -501,8 +555,12 @@ choose(struct work *k)
 		transfer(k);
 	else if (r < 88)
 		incr(k);
-	else
+	else if (r < 94)
 		pop(k);
+	else if (r < 96)
+		savepoint(k);
+	else
+		look_around(k);
 }
 
 static void
