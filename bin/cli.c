@@ -281,7 +281,8 @@ cli_wait_ms(const struct cli_open_opts *o)
 }
 
 static void
-fill_options(struct kevo_options *opt, const struct cli_open_opts *o)
+fill_options(struct kevo_options *opt, const struct cli_open_opts *o,
+    unsigned flags)
 {
 	const char *s;
 
@@ -289,7 +290,7 @@ fill_options(struct kevo_options *opt, const struct cli_open_opts *o)
 	opt->program = cli_tool_name();
 	opt->settings = o->settings;
 	opt->txn = from_env("KEVO_TXN");
-	if (o->flags & KEVO_RDONLY)
+	if (flags & KEVO_RDONLY)
 		return;
 	opt->wait_set = 1;
 	opt->wait_ms = cli_wait_ms(o);
@@ -306,17 +307,24 @@ fill_options(struct kevo_options *opt, const struct cli_open_opts *o)
 #define close_db	kevo_leave
 #endif
 
+int
+cli_try_open(const char *operand, const struct cli_open_opts *o,
+    unsigned flags, struct kevo **db)
+{
+	struct kevo_options opt;
+
+	fill_options(&opt, o, flags);
+	if (!(flags & KEVO_RDONLY))
+		cli_guard_maps(operand);
+	return kevo_open(cli_db_path(operand), flags, &opt, db);
+}
+
 struct kevo *
 cli_open(const char *operand, const struct cli_open_opts *o)
 {
-	struct kevo_options opt;
 	struct kevo *db = NULL;
-	int rc;
+	int rc = cli_try_open(operand, o, o->flags, &db);
 
-	fill_options(&opt, o);
-	if (!(o->flags & KEVO_RDONLY))
-		cli_guard_maps(operand);
-	rc = kevo_open(cli_db_path(operand), o->flags, &opt, &db);
 	if (rc != 0)
 		cli_fail(db, rc);
 	return db;

@@ -165,7 +165,8 @@ int cli_status(int rc);
 /* DB operand to path: "@" is $KEVO_DB, or 64 if that is unset. */
 const char *cli_db_path(const char *operand);
 
-/* What -w, --sync, -C, KEVO_WAIT and KEVO_SYNC say, for cli_open(). */
+/* What -w, --sync, -C, KEVO_WAIT and KEVO_SYNC say, for cli_open(), which
+ * joins the transaction that KEVO_TXN names, too. */
 struct cli_open_opts {
 	unsigned flags;
 	const char *wait;		/* argument of -w, or NULL */
@@ -181,6 +182,10 @@ int64_t cli_wait_ms(const struct cli_open_opts *o);
 
 /* Open or end the program with the right status and message. */
 struct kevo *cli_open(const char *operand, const struct cli_open_opts *o);
+
+/* The same with other flags, and kevo_open()'s result and handle. */
+int cli_try_open(const char *operand, const struct cli_open_opts *o,
+    unsigned flags, struct kevo **db);
 
 /*
  * A bad sector under a map, or somebody who cuts a database file, is a signal;

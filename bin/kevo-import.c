@@ -236,7 +236,7 @@ open_to_look(const struct import *m, const char *name)
 	struct kevo *db;
 	int rc;
 
-	rc = kevo_open(cli_db_path(name), KEVO_RDONLY, NULL, &db);
+	rc = cli_try_open(name, &m->open, KEVO_RDONLY, &db);
 	if (rc == KEVO_ENODB && (m->open.flags & KEVO_CREATE)) {
 		kevo_close(db);
 		return NULL;

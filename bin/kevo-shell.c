@@ -426,6 +426,7 @@ set_options(struct shell *sh, const struct cli_open_opts *o)
 	const char *s;
 
 	sh->opt.program = "kevo-shell";
+	sh->opt.txn = variable("KEVO_TXN");
 	sh->opt.wait_set = 1;
 	sh->opt.wait_ms = KEVO_WAIT_DEFAULT;
 	if (o->wait != NULL)

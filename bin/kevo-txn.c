@@ -1,20 +1,36 @@
 /*
- * kevo-txn: checks and changes from standard input, all or nothing.
+ * kevo-txn: all or nothing: of a command's changes, or of those that come
+ * from standard input.
  *
- * The input is read to its end before the write lock is asked for: however
- * slowly it comes, nobody waits for it, and a malformed line is found while
- * nothing has been done, not even a database created.
+ * A command runs inside the transaction: every tool that it starts finds it
+ * by KEVO_TXN.  This program only keeps the transaction, waits, and commits
+ * it, or not.
+ *
+ * From standard input, the input is read to its end before the write lock is
+ * asked for: however slowly it comes, nobody waits for it, and a malformed
+ * line is found while nothing has been done, not even a database created.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 #include "format.h"
 #include "options.h"
 #include "recbuf.h"
+#include "cli_tool.h"
+#include "wrap.h"
+
+enum { OPT_CONFLICT = 400 };
 
 static const struct cli_opt opts[] = {
+	{ 'R', 'R', "read-only", CLI_NONE, NULL,
+	    "take no lock: all of COMMAND sees one snapshot" },
+	{ OPT_CONFLICT, 0, "conflict-exit-code", CLI_REQUIRED, "CODE",
+	    "exit status when others are in the way (75)" },
 	ROW_STDIN("checks and changes come from standard input"),
 	{ 'n', 'n', "dry-run", CLI_NONE, NULL,
 	    "do the checks and write nothing" },
@@ -29,9 +45,13 @@ static const struct cli_opt opts[] = {
 
 static const struct cli_tool tool = {
 	"kevo-txn",
-	"Do all changes of the input or none, and none if a check fails",
-	"-i [-nqvC] [-f ops|text] [-w S] [--sync=M] DB",
+	"Run a command as one transaction, or make checks and changes",
+	"[-RqvC] [-w S] [--sync=M] [--conflict-exit-code=CODE] DB [--]\n"
+	"  COMMAND [ARG]...\n"
+	"-i [-nqvC] [-f ops|text] [-w S] [--sync=M]\n"
+	"  [--conflict-exit-code=CODE] DB",
 	opts,
+	"  kevo-txn bank.kv sh -ec 'kevo-incr @ a -30; kevo-incr @ b 30'\n"
 	"  printf '%s\\t%s\\t%s\\n' check-value acct/a 100 \\\n"
 	"      put acct/a 70  put acct/b 30 | kevo-txn -i bank.kv\n"
 	"  kevo-txn -i -n bank.kv < changes.ops\n"
@@ -40,11 +60,47 @@ static const struct cli_tool tool = {
 struct txn {
 	struct cli_open_opts open;
 	struct format format;
-	int from_stdin, dry_run;
+	int from_stdin, dry_run, read_only, has_format;
+	int conflict;		/* exit status; 0: not given */
 	struct cli_in in;
 	struct recbuf checks, writes;
 	uint64_t bytes;		/* of what would be written, in one record */
 };
+
+static int
+exit_code(const char *s)
+{
+	uint64_t n = cli_number("--conflict-exit-code", s, 255);
+
+	if (n == 0)
+		cli_usage("--conflict-exit-code=%s: 1 to 255", s);
+	return (int)n;
+}
+
+static void
+take_option(struct txn *x, const struct cli_args *a, int id)
+{
+	switch (id) {
+	case 'i':
+		x->from_stdin = 1;
+		break;
+	case 'n':
+		x->dry_run = 1;
+		break;
+	case 'R':
+		x->read_only = 1;
+		break;
+	case OPT_CONFLICT:
+		x->conflict = exit_code(a->arg);
+		break;
+	default:
+		if (opt_format(&x->format, a, id,
+		    1u << FORMAT_OPS | 1u << FORMAT_TEXT))
+			x->has_format = 1;
+		else
+			cli_common(&x->open, a, id);
+	}
+}
 
 static void
 parse(struct txn *x, struct cli_args *a)
@@ -55,18 +111,17 @@ parse(struct txn *x, struct cli_args *a)
 	x->format.kind = FORMAT_OPS;
 	x->format.guarded = 1;
 	while ((id = cli_next(a)) != 0)
-		if (id == 'i')
-			x->from_stdin = 1;
-		else if (id == 'n')
-			x->dry_run = 1;
-		else if (!opt_format(&x->format, a, id,
-		    1u << FORMAT_OPS | 1u << FORMAT_TEXT))
-			cli_common(&x->open, a, id);
-	cli_operands(a, 1, -1);
-	if (!x->from_stdin)
-		cli_usage("give -i: checks and changes are taken from "
-		    "standard input");
-	cli_operands(a, 1, 1);
+		take_option(x, a, id);
+	if (x->from_stdin) {
+		if (x->read_only)
+			cli_usage("-R goes with a command, and not with -i");
+		cli_operands(a, 1, 1);
+		return;
+	}
+	if (x->dry_run || x->has_format)
+		cli_usage("%s goes with -i", x->dry_run ? "-n" : "-f");
+	cli_operands_named(a, 2, -1, "DB COMMAND", "-i takes checks and "
+	    "changes from standard input");
 }
 
 /* ---- the input --------------------------------------------------------- */
@@ -207,14 +262,24 @@ write_all(struct txn *x, struct kevo_txn *t)
 	return rc;
 }
 
+/* That it could not be, and not that it failed, has a status of its own. */
+static int
+status_of(const struct txn *x, int rc)
+{
+	return x->conflict != 0 && (rc == KEVO_EBUSY || rc == KEVO_ECONFLICT) ?
+	    x->conflict : cli_status(rc);
+}
+
+/* End with the library's message, and without the transaction (or NULL). */
 static void __attribute__((noreturn))
-end_failed(struct kevo *db, struct kevo_txn *t, int rc)
+end_failed(const struct txn *x, struct kevo *db, struct kevo_txn *t, int rc)
 {
 	char why[1024];
 
 	snprintf(why, sizeof(why), "%s", kevo_errmsg(db));
-	kevo_txn_abort(t);
-	cli_die(cli_status(rc), "%s", *why ? why : kevo_strerror(rc));
+	if (t != NULL)
+		kevo_txn_abort(t);
+	cli_die(status_of(x, rc), "%s", *why ? why : kevo_strerror(rc));
 }
 
 static int
@@ -225,11 +290,11 @@ run(struct txn *x, const char *name)
 	int rc;
 
 	if ((rc = kevo_txn_begin(db, NULL, &t)) != 0)
-		cli_fail(db, rc);
+		end_failed(x, db, NULL, rc);
 	if ((rc = check_all(x, holds_in_txn, t)) == 0)
 		rc = write_all(x, t);
 	if (rc < 0)
-		end_failed(db, t, rc);
+		end_failed(x, db, t, rc);
 	if (rc == KEVO_FALSE) {
 		/* That a check failed must be as durable as its reason. */
 		if ((rc = kevo_txn_abort(t)) != 0)
@@ -237,10 +302,74 @@ run(struct txn *x, const char *name)
 		return cli_close(db, EXIT_NO);
 	}
 	if ((rc = kevo_txn_commit(t, KEVO_SYNC_DEFAULT, NULL)) != 0)
-		cli_fail(db, rc);
+		end_failed(x, db, NULL, rc);
 	if (cli_verbose)
 		cli_note("%zu checks, %zu changes", x->checks.count,
 		    x->writes.count);
+	return cli_close(db, 0);
+}
+
+/* ---- a command --------------------------------------------------------- */
+
+/* The command may change the directory that it runs in. */
+static void
+set_database(const char *path)
+{
+	char full[4096];
+	size_t n = 0;
+
+	if (*path != '/') {
+		if (getcwd(full, sizeof(full)) == NULL)
+			cli_die(EX_IOERR_, "%s: the current directory has no "
+			    "name: %s", path, strerror(errno));
+		n = strlen(full);
+	}
+	if (n + strlen(path) + 2 > sizeof(full))
+		cli_die(EX_USAGE_, "%s: the name is too long", path);
+	if (n > 0 && full[n - 1] != '/')
+		full[n++] = '/';
+	strcpy(full + n, path);
+	if (setenv("KEVO_DB", full, 1) != 0)
+		cli_die(EX_IOERR_, "out of memory");
+}
+
+static int
+roll_back(struct kevo *db, struct kevo_txn *t, int status)
+{
+	int rc;
+
+	if (cli_verbose)
+		cli_note("rolled back: the command ended with status %d",
+		    status);
+	if ((rc = kevo_txn_abort(t)) != 0)
+		cli_msg("rolling back: %s", kevo_strerror(rc));
+	return wrap_end(cli_close(db, status));
+}
+
+static int
+run_command(struct txn *x, const char *name, char *const argv[])
+{
+	struct kevo_begin begin = { KEVO_TXN_SHARED, 0 };
+	struct kevo_txn *t;
+	struct kevo *db;
+	int rc, status;
+
+	if (x->read_only) {
+		x->open.flags = KEVO_RDONLY;
+		begin.flags |= KEVO_TXN_READ;
+	}
+	db = cli_open(name, &x->open);
+	if ((rc = kevo_txn_begin(db, &begin, &t)) != 0)
+		end_failed(x, db, NULL, rc);
+	set_database(cli_db_path(name));
+	if (setenv("KEVO_TXN", kevo_txn_env(t), 1) != 0)
+		cli_die(EX_IOERR_, "out of memory");
+	if ((status = wrap_run(argv)) == 0 && wrap_stopped() != 0)
+		status = 128 + wrap_stopped();
+	if (status != 0)
+		return roll_back(db, t, status);
+	if ((rc = kevo_txn_commit(t, KEVO_SYNC_DEFAULT, NULL)) != 0)
+		end_failed(x, db, NULL, rc);
 	return cli_close(db, 0);
 }
 
@@ -271,7 +400,7 @@ holds_in_view(void *arg, const struct format_record *rec,
 	else if (c->kind == KEVO_IF_PRESENT)
 		holds = 1;
 	else if (c->kind == KEVO_IF_VERSION)
-		holds = old.version == c->version;
+		holds = c->version != 0 && old.version == c->version;
 	else
 		holds = old.vlen == c->vlen && (c->vlen == 0 ||
 		    memcmp(old.value, c->value, c->vlen) == 0);
@@ -285,7 +414,7 @@ dry_run(struct txn *x, const char *name)
 	struct kevo *db = NULL;
 	int rc;
 
-	rc = kevo_open(cli_db_path(name), KEVO_RDONLY, NULL, &db);
+	rc = cli_try_open(name, &x->open, KEVO_RDONLY, &db);
 	if (rc == 0 && (rc = kevo_snapshot_new(db, &v.snap)) == 0)
 		v.db = db;
 	else if (rc != KEVO_ENODB || !(x->open.flags & KEVO_CREATE))
@@ -301,23 +430,36 @@ dry_run(struct txn *x, const char *name)
 	return cli_close(NULL, rc == KEVO_FALSE ? EXIT_NO : 0);
 }
 
+static int
+from_stdin(struct txn *x, const char *name)
+{
+	int status;
+
+	cli_signals();
+	read_all(x);
+	status = x->dry_run ? dry_run(x, name) : run(x, name);
+	recbuf_release(&x->checks);
+	recbuf_release(&x->writes);
+	return status;
+}
+
 int
 main(int argc, char *argv[])
 {
 	struct txn x;
 	struct cli_args a;
 	const char *name;
-	int status;
+	char **command;
 
 	memset(&x, 0, sizeof(x));
 	cli_start(&a, &tool, argc, argv);
 	parse(&x, &a);
 	name = a.argv[a.i];
 	cli_db_path(name);
-	cli_signals();
-	read_all(&x);
-	status = x.dry_run ? dry_run(&x, name) : run(&x, name);
-	recbuf_release(&x.checks);
-	recbuf_release(&x.writes);
-	return status;
+	if (x.from_stdin)
+		return from_stdin(&x, name);
+	command = a.argv + a.i + 1;
+	if (strcmp(command[0], "--") == 0 && command[1] != NULL)
+		command++;
+	return run_command(&x, name, command);
 }

@@ -1,0 +1,148 @@
+/*
+ * wrap: a command between a tool's first half and its second.
+ *
+ * The handler knows the command's process number from before it runs until
+ * before it is reaped, so that a signal is never lost and never sent to
+ * somebody else: signals are blocked while it is started, and its end is
+ * looked at without reaping it.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "cli_tool.h"
+#include "wrap.h"
+
+enum { EXIT_CANNOT = 126, EXIT_NOT_FOUND = 127 };
+
+extern char **environ;
+
+static const int passed[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1,
+    SIGUSR2 };
+
+enum { PASSED = sizeof(passed) / sizeof(passed[0]) };
+
+static volatile sig_atomic_t command;	/* its process; 0: none */
+static volatile sig_atomic_t stopped;
+
+/* A key on the terminal has reached the command, too. */
+static void
+pass_on(int sig, siginfo_t *info, void *context)
+{
+	int saved = errno;
+
+	(void)context;
+	if (command == 0) {
+		if (sig != SIGUSR1 && sig != SIGUSR2)
+			stopped = sig;
+	} else if (info->si_code != SI_KERNEL) {
+		kill((pid_t)command, sig);
+	}
+	errno = saved;
+}
+
+static void
+catch_signals(void)
+{
+	struct sigaction act, old;
+
+	memset(&act, 0, sizeof(act));
+	act.sa_sigaction = pass_on;
+	act.sa_flags = SA_SIGINFO | SA_RESTART;
+	for (int i = 0; i < PASSED; i++)
+		if (sigaction(passed[i], &act, &old) == 0 &&
+		    !(old.sa_flags & SA_SIGINFO) && old.sa_handler == SIG_IGN)
+			signal(passed[i], SIG_IGN);
+	/* Whoever ignores this one learns nothing from waitpid(). */
+	signal(SIGCHLD, SIG_DFL);
+}
+
+/* Start it with the signals as we found them; an errno. */
+static int
+spawn(char *const argv[], const sigset_t *mask, pid_t *pid)
+{
+	posix_spawnattr_t attr;
+	int err;
+
+	if ((err = posix_spawnattr_init(&attr)) != 0)
+		return err;
+	if ((err = posix_spawnattr_setsigmask(&attr, mask)) == 0 &&
+	    (err = posix_spawnattr_setflags(&attr,
+	    POSIX_SPAWN_SETSIGMASK)) == 0)
+		err = posix_spawnp(pid, argv[0], NULL, &attr, argv, environ);
+	posix_spawnattr_destroy(&attr);
+	return err;
+}
+
+static int
+not_run(const char *name, int err)
+{
+	int status = err == ENOENT || err == ENOTDIR ? EXIT_NOT_FOUND :
+	    EXIT_CANNOT;
+
+	cli_msg("%s: %s", name, status == EXIT_NOT_FOUND &&
+	    strchr(name, '/') == NULL ? "command not found" : strerror(err));
+	if (name[0] == '-')
+		cli_hint("options go before DB");
+	return status;
+}
+
+static int
+wait_for(pid_t pid)
+{
+	siginfo_t info;
+	int status;
+
+	while (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT) != 0 &&
+	    errno == EINTR)
+		;
+	command = 0;
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			cli_die(EX_SOFTWARE_, "waiting for the command: %s",
+			    strerror(errno));
+	return WIFEXITED(status) ? WEXITSTATUS(status) :
+	    128 + WTERMSIG(status);
+}
+
+int
+wrap_run(char *const argv[])
+{
+	sigset_t set, mask;
+	pid_t pid = 0;
+	int err;
+
+	sigemptyset(&set);
+	for (int i = 0; i < PASSED; i++)
+		sigaddset(&set, passed[i]);
+	sigprocmask(SIG_BLOCK, &set, &mask);
+	catch_signals();
+	if ((err = spawn(argv, &mask, &pid)) == 0)
+		command = (sig_atomic_t)pid;
+	sigprocmask(SIG_SETMASK, &mask, NULL);
+	return err != 0 ? not_run(argv[0], err) : wait_for(pid);
+}
+
+int
+wrap_stopped(void)
+{
+	return stopped;
+}
+
+int
+wrap_end(int status)
+{
+	switch (status - 128) {
+	case SIGHUP:
+	case SIGINT:
+	case SIGTERM:
+	case SIGPIPE:
+		cli_die_by(status - 128);
+	default:
+		return status;
+	}
+}
