@@ -25,7 +25,10 @@ static const struct command {
 	const struct cli_tool *tool;
 	int (*run)(struct cli_args *a);
 } commands[] = {
-	{ &walship_verify_tool, walship_verify }
+	{ &walship_verify_tool, walship_verify },
+	{ &walship_promote_tool, walship_promote },
+	{ &walship_fence_tool, walship_fence },
+	{ &walship_rejoin_tool, walship_rejoin }
 };
 
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };

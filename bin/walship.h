@@ -52,5 +52,10 @@ void walship_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
  * parsed; its result is the exit status. */
 extern const struct cli_tool walship_verify_tool;
 int walship_verify(struct cli_args *a);
+extern const struct cli_tool walship_promote_tool, walship_fence_tool,
+    walship_rejoin_tool;
+int walship_promote(struct cli_args *a);
+int walship_fence(struct cli_args *a);
+int walship_rejoin(struct cli_args *a);
 
 #endif /* WALSHIP_H */

@@ -92,6 +92,7 @@ struct kv_rejoined {
  *
  *   line     all epochs of the others
  *   primary  who is followed then; NULL or "": the host of the newest epoch
+ *   wait_ms  limit on waiting until others have closed it; negative: none
  *   dry_run  only count
  *
  * Orphans are written to orphans/ as sealed segments first.  Then the log is
@@ -102,6 +103,7 @@ struct kv_rejoined {
  * elsewhere) or what kevo_open() may.
  */
 int kv_rejoin(const char *path, const struct kv_history *line,
-    const char *primary, int dry_run, struct kv_rejoined *out);
+    const char *primary, int64_t wait_ms, int dry_run,
+    struct kv_rejoined *out);
 
 #endif /* KV_PROMOTE_H */

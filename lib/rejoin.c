@@ -48,6 +48,7 @@ struct rejoin {
 					 * ours; NULL: all are */
 	int newest;		/* we have epochs that the others have not */
 	uint64_t fork;
+	int64_t wait_ms;
 	int dry_run;
 };
 
@@ -307,8 +308,9 @@ prepare(struct rejoin *r, const char *primary)
 static int
 first_half(struct rejoin *r, const char *path, const char *primary)
 {
+	struct kevo_options opt = { .wait_set = 1, .wait_ms = r->wait_ms };
 	struct kevo *db;
-	int rc = kevo_open(path, KEVO_ANY_CONFIG, NULL, &db);
+	int rc = kevo_open(path, KEVO_ANY_CONFIG, &opt, &db);
 
 	if (db == NULL)
 		return KEVO_ENOMEM;
@@ -604,7 +606,7 @@ change_all(struct rejoin *r, const char *primary)
 static int
 second_half(struct rejoin *r, const char *path, const char *primary)
 {
-	struct kevo db = { .wait_ms = KEVO_WAIT_DEFAULT };
+	struct kevo db = { .wait_ms = r->wait_ms };
 	int rc;
 
 	db.path = (char *)(uintptr_t)path;
@@ -631,9 +633,11 @@ second_half(struct rejoin *r, const char *path, const char *primary)
 
 int
 kv_rejoin(const char *path, const struct kv_history *line,
-    const char *primary, int dry_run, struct kv_rejoined *out)
+    const char *primary, int64_t wait_ms, int dry_run,
+    struct kv_rejoined *out)
 {
-	struct rejoin r = { .line = line, .out = out, .dry_run = dry_run };
+	struct rejoin r = { .line = line, .out = out,
+	    .dry_run = dry_run, .wait_ms = wait_ms };
 	int rc;
 
 	memset(out, 0, sizeof(*out));

@@ -326,11 +326,13 @@ test_rejoin(size_t behind)
 	for (int i = 0; i < 9; i++)
 		expect(can_write("a") == 0);
 	history(&line);
-	expect(kv_rejoin(in_dir("p"), &line, NULL, 1, &back) == 0 &&
+	expect(kv_rejoin(in_dir("p"), &line, NULL, 10000, 1,
+	    &back) == 0 &&
 	    back.orphans == behind && back.fork == n);
 	expect(role_of("p") == KV_ROLE_PRIMARY &&
 	    access(in_dir("p/orphans"), F_OK) != 0);
-	rc = kv_rejoin(in_dir("p"), &line, NULL, 0, &back);
+	rc = kv_rejoin(in_dir("p"), &line, NULL, 10000, 0,
+	    &back);
 	if (!expect(rc == 0))
 		tap_note("%s", back.msg);
 	expect(back.orphans == behind && back.fork == n && (behind == 0 ||
@@ -373,9 +375,11 @@ test_rejoin(size_t behind)
 	expect(contents("p") == contents("a"));
 	log_free(&now);
 	/* Again, nothing happens. */
-	expect(kv_rejoin(in_dir("p"), &line, NULL, 0, &back) == 0 &&
+	expect(kv_rejoin(in_dir("p"), &line, NULL, 10000, 0,
+	    &back) == 0 &&
 	    back.orphans == 0 && contents("p") == contents("a"));
-	expect(kv_rejoin(in_dir("a"), &line, NULL, 0, &back) == KEVO_EHISTORY
+	expect(kv_rejoin(in_dir("a"), &line, NULL, 10000, 0,
+	    &back) == KEVO_EHISTORY
 	    && back.why == KV_REJOIN_NOTHING);
 	kv_history_release(&line);
 	snprintf(cmd, sizeof(cmd), "rejoin: %zu orphans are counted and saved",
@@ -398,7 +402,8 @@ test_rejoin_tables(void)
 	kevo_close(db);
 	must(NULL, promote("a", &out), "promote");
 	history(&line);
-	expect(kv_rejoin(in_dir("p"), &line, NULL, 0, &back) == KEVO_EHISTORY
+	expect(kv_rejoin(in_dir("p"), &line, NULL, 10000, 0,
+	    &back) == KEVO_EHISTORY
 	    && back.why == KV_REJOIN_IN_TABLES && back.fork == n);
 	expect(role_of("p") == KV_ROLE_FENCED && can_write("p") ==
 	    KEVO_EPERM);
@@ -434,7 +439,8 @@ test_rejoin_promoted(void)
 	must(NULL, promote("a", &out), "promote a");
 	expect(can_write("a") == 0);
 	history(&line);
-	expect(kv_rejoin(in_dir("b"), &line, NULL, 0, &back) == 0 &&
+	expect(kv_rejoin(in_dir("b"), &line, NULL, 10000, 0,
+	    &back) == 0 &&
 	    back.fork == n && back.orphans == 13 && back.epoch == 2);
 	/* It lacks three commits of the first epoch, too. */
 	log_read(&now, "a");

@@ -16,3 +16,38 @@ flip() {
 	printf "\\x$(printf %02x $((byte ^ 16)))" |
 		dd of="$1" bs=1 seek="$2" conv=notrunc status=none
 }
+
+# number FILE OFFSET: eight bytes of it, as 16 hex digits.
+number() {
+	printf %016x "$(od -An -tu8 -j "$2" -N 8 "$1" | tr -d ' ')"
+}
+
+# An empty archive of a database, as kevo-archive(5) describes it.
+make_archive() {
+	local id nonce sum
+	id=$(sed -n 's/^id //p' "$1/FORMAT")
+	id=${id:0:8}-${id:8:4}-${id:12:4}-${id:16:4}-${id:20}
+	nonce=$(sed -n 's/^nonce //p' "$1/FORMAT")
+	mkdir -p "$2/epochs" "$2/wal" "$2/state"
+	{
+		printf 'kevo-epoch 1\ndb %s\nepoch 1\nnonce %s\n' "$id" "$nonce"
+		printf 'parent 0 0000000000000000\nstart 0\nchain %s\n' \
+			"$(number "$1/wal/0000000000000001.seg" 56)"
+		printf 'time 1970-01-01T00:00:00.000000000Z\nhost -\n'
+		printf 'reason created\n'
+	} >"$2/epochs/00000001.epoch"
+	sum=$(xxhsum -H2 <"$2/epochs/00000001.epoch")
+	printf 'xxh128 %s\n' "${sum%% *}" >>"$2/epochs/00000001.epoch"
+	printf 'kevo-archive 1\ndb %s\n' "$id" >"$2/text"
+	sum=$(xxhsum -H2 <"$2/text")
+	{ cat "$2/text"; printf 'xxh128 %s\n' "${sum%% *}"; } \
+		>"$2/KEVO-ARCHIVE"
+	rm "$2/text"
+}
+
+# replica FROM TO: a copy of a database that nobody has open.
+replica() {
+	cp -r "$1" "$2"
+	rm -rf "$2/shm"
+	printf 'replica\nprimary db1\n' >"$2/role"
+}

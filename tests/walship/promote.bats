@@ -1,0 +1,154 @@
+#!/usr/bin/env bats
+# kevo-walship promote, fence and rejoin; and that who writes to a copy that
+# is no primary is told who is.
+
+load walship
+
+setup() {
+	common_setup
+	for i in {1..20}; do kevo-put --sync=none p.kv "key$i" "value$i"; done
+	make_archive p.kv archive
+	replica p.kv a.kv
+	replica p.kv b.kv
+}
+
+teardown() { common_teardown; }
+
+# refuses COMMAND...: 77, naming the primary; and nothing is written.
+refuses() {
+	local before
+	before=$(sha256sum a.kv/wal/* | sha256sum)
+	fails 77 '*a.kv: a replica: write to the primary, db1*' "$@" &&
+		equal log "$(sha256sum a.kv/wal/* | sha256sum)" "$before"
+}
+
+@test "replica: every tool that writes exits 77 and names the primary" {
+	ok kevo-get a.kv key7
+	refuses kevo-put a.kv k v
+	refuses piped 'k\tv\n' kevo-put -i a.kv
+	refuses kevo-delete a.kv key1
+	refuses kevo-incr a.kv n
+	refuses piped 'k\tv\n' kevo-import a.kv
+	refuses piped 'put\tk\tv\n' kevo-txn -i a.kv
+	run -77 --separate-stderr kevo -c 'PUT k v' a.kv
+	matches "$stderr" '*a replica: write to the primary, db1*'
+	# What is no commit may be done.
+	ok kevo-compact --full -q a.kv
+	ok kevo-config a.kv set memtables=3
+	is value20 kevo-get a.kv key20
+}
+
+@test "replica: kevo-stats and kevo-check know what it is" {
+	run -0 kevo-stats -f tsv a.kv
+	matches "$output" *'database.role	replica'*
+	run -0 kevo-stats -f tsv p.kv
+	matches "$output" *'database.role	primary'*
+	ok kevo-check a.kv
+}
+
+@test "promote: the replica is the primary, and the next one has lost" {
+	is 'a.kv: would begin epoch 2 behind commit 20' \
+		kevo-walship promote -n a.kv --archive archive
+	refuses kevo-put a.kv k v
+	is 'a.kv: is the primary of epoch 2 behind commit 20' \
+		kevo-walship promote a.kv --archive archive --host db2
+	ok kevo-put a.kv k v
+	cmp archive/epochs/00000002.epoch a.kv/epochs/00000002.epoch
+	grep -qx 'host db2' archive/epochs/00000002.epoch
+	fails 86 'fenced: b.kv: epoch 2 exists already (db2, *' \
+		kevo-walship promote b.kv --archive archive
+	fails 1 'a.kv: it is a primary already' kevo-walship promote a.kv
+	ok kevo-check -q a.kv
+	run -0 kevo-stats -f tsv a.kv
+	matches "$output" *'database.role	primary'*
+}
+
+@test "promote: a command fences first, and if it fails nothing happens" {
+	fails 75 'remote: "exit 3": exit 3; nothing was changed' \
+		kevo-walship promote a.kv --fence-cmd 'exit 3'
+	[ ! -e a.kv/epochs ]
+	refuses kevo-put a.kv k v
+	ok kevo-walship promote -q a.kv --fence-cmd 'echo >fenced'
+	[ -e fenced ]
+	ok kevo-put a.kv k v
+}
+
+@test "promote: an archive of another database is refused" {
+	kevo-put other.kv a b
+	make_archive other.kv other
+	fails 83 'wrong-db: other is of another database than *' \
+		kevo-walship promote a.kv --archive other
+	fails 66 '*nothing: *' kevo-walship promote a.kv --archive nothing
+	refuses kevo-put a.kv k v
+}
+
+@test "fence: nobody writes any more" {
+	ok kevo-walship fence p.kv 'db2 took over' --primary db2
+	fails 77 '*p.kv: fenced: another copy went on without it (db2 took over); write to the primary, db2' \
+		kevo-put p.kv k v
+	is value3 kevo-get p.kv key3
+	fails 86 'fenced: *' kevo-walship promote p.kv
+}
+
+@test "fence: a writer that has the database open is stopped, too" {
+	mkfifo in
+	kevo-put -i --sync=none p.kv <in 2>said &
+	children+=($!)
+	exec 9>in
+	echo "a	1" >&9
+	until [ "$(kevo-get p.kv a)" = 1 ]; do sleep 0.01; done
+	ok kevo-walship fence p.kv now
+	echo "b	2" >&9
+	exec 9>&-
+	wait "${children[0]}" && false
+	grep -q 'fenced: another copy went on without it (now)' said
+	no kevo-get p.kv b
+}
+
+@test "rejoin: orphans are counted, saved and cut off" {
+	kevo-put p.kv only1 x
+	kevo-put p.kv only2 y
+	kevo-walship promote -q a.kv --archive archive --host db2
+	kevo-put a.kv k v
+	run -88 --separate-stderr kevo-walship rejoin p.kv --from archive -n
+	equal output "$output" 'p.kv: would be a replica behind commit 20'
+	matches "$stderr" '*orphans: p.kv: 2 commits 21..22 of epoch 1 *'
+	ok kevo-put p.kv only3 z
+	run -88 --separate-stderr kevo-walship rejoin p.kv --from archive
+	equal output "$output" 'p.kv: is a replica behind commit 20'
+	matches "$stderr" '*orphans: p.kv: 3 commits 21..23 of epoch 1 are in orphans/*'
+	no kevo-get p.kv only1
+	is value20 kevo-get p.kv key20
+	fails 77 '*a replica: write to the primary, db2' kevo-put p.kv k v
+	is p.kv/orphans/00000001-0000000000000015-0000000000000017.seg': sealed: epoch 1, commits 21..23' \
+		kevo-walship verify p.kv/orphans/*.seg
+	ok kevo-check p.kv
+	is 'p.kv: is a replica behind commit 20' \
+		kevo-walship rejoin p.kv --from archive
+	fails 1 '*: the others have no epoch that it does not have*' \
+		kevo-walship rejoin a.kv --from archive
+}
+
+@test "rejoin: what is in tables has to be restored" {
+	kevo-put p.kv only1 x
+	kevo-compact --full -q p.kv
+	kevo-walship promote -q a.kv --archive archive
+	fails 86 'fenced: *its tables hold commits up to 21*next: kevo-walship restore archive*' \
+		kevo-walship rejoin p.kv --from archive
+	run -77 kevo-put p.kv k v
+}
+
+@test "rejoin: a database that somebody writes to is busy" {
+	kevo-walship promote -q a.kv --archive archive
+	hold p.kv
+	run -75 --separate-stderr kevo-walship rejoin -w 0 p.kv --from archive
+	matches "$stderr" '*busy*'
+}
+
+@test "promote, fence, rejoin: wrong usage" {
+	fails 64 '*DB is missing*' kevo-walship promote
+	fails 64 '*REASON is missing*' kevo-walship fence p.kv
+	fails 64 '*--from is missing*' kevo-walship rejoin p.kv
+	fails 66 '*nothing.kv*' kevo-walship rejoin nothing.kv --from archive
+	fails 66 '*nothing.kv*' kevo-walship promote nothing.kv
+}
