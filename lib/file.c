@@ -415,6 +415,12 @@ kv_unmap(void *p, size_t len)
 		munmap(p, len);
 }
 
+void
+kv_map_no_ahead(void *p, size_t len)
+{
+	(void)madvise(p, len, MADV_RANDOM);
+}
+
 void *
 kv_map_anon(size_t len)
 {

@@ -132,6 +132,11 @@ int kv_map(struct kv_env *env, int fd, const char *name, size_t len,
     int writable, void **out);
 void kv_unmap(void *p, size_t len);
 
+/* What is mapped there is new, or was written lately: the system is not to
+ * read ahead, which in a file with a hole behind its end means making
+ * pages of zeros. */
+void kv_map_no_ahead(void *p, size_t len);
+
 /* Anonymous zeroed memory that is not charged until touched; NULL: none. */
 void *kv_map_anon(size_t len);
 

@@ -103,6 +103,7 @@ kv_store_map(struct kv_env *env, struct kv_store *s, int fd, const char *name,
 	}
 	if (rc != 0)
 		return rc;
+	kv_map_no_ahead(p, (size_t)space);
 	s->p = p;
 	s->space = space;
 	s->room = room;

@@ -689,9 +689,10 @@ commit_writes(struct kevo_txn *t, enum kevo_sync sync, uint64_t *version)
 	db->began_ns = kv_mono_ns();
 	sync = kv_sync_mode(db, sync);
 	rc = kv_append(db, &t->own.batch, sync, &seq);
-	let_go(t, rc == 0 ? KV_STAT_TXN_COMMITTED : KV_STAT_TXN_ROLLED_BACK);
+	unlock(t, rc == 0 ? KV_STAT_TXN_COMMITTED : KV_STAT_TXN_ROLLED_BACK);
 	if (rc != 0)
 		return rc;
+	/* Files of its own take long to go; nobody waits for that. */
 	if (version != NULL)
 		*version = seq;
 	return kv_finish_commit(db, seq, sync);
