@@ -462,9 +462,11 @@ kv_apply(struct kv_applier *a, const struct kv_apply_from *from,
 	seq = kv_tail(db->ctl)->seq;
 	kv_writer_unlock(db);
 	db->began_ns = 0;	/* it is no commit of ours */
-	if (out->applied == 0)
+	if (rc != 0 && out->applied == 0)
 		return kv_result(db, rc);
-	published = kv_finish_commit(db, seq, sync);
+	/* Who was killed before us may have appended all of it, and no more. */
+	published = out->applied == 0 ? kv_publish(db, seq, sync) :
+	    kv_finish_commit(db, seq, sync);
 	return kv_result(db, rc != 0 ? rc : published);
 }
 
