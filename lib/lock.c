@@ -232,6 +232,15 @@ kv_life_held(int fd, uint64_t life)
 	return is_locked(fd, (off_t)(KV_LIFE_BASE + life));
 }
 
+int
+kv_file_locked(int fd)
+{
+	struct flock fl;
+
+	return byte_lock(fd, F_OFD_GETLK, F_WRLCK, 0, 0, &fl) == 0 &&
+	    fl.l_type != F_UNLCK;
+}
+
 /* A write lease is granted only if there is no other open description. */
 int
 kv_file_in_use(int fd)

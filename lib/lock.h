@@ -68,6 +68,9 @@ int kv_compacting_other(int fd);
  * somebody else has it locked. */
 int kv_file_lock(int fd);
 
+/* Has somebody else? */
+int kv_file_locked(int fd);
+
 /* The same for a directory, through any descriptor of it that reads. */
 int kv_dir_lock(int fd);
 

@@ -85,17 +85,18 @@ static int
 parse_hello(struct kv_stream_got *g)
 {
 	uint32_t features = get_le32(g->payload + 56);
+	uint32_t reserved = get_le32(g->payload + 60);
 
 	memcpy(g->hello.id, g->payload, 16);
 	g->hello.follow = (features & FOLLOW) != 0;
 	g->hello.primary = (features & PRIMARY) != 0;
 	g->hello.clock_ns = get_le64(g->payload + 64);
 	return get_position(g->payload + 24, &g->hello.start) &&
-	    (features & ~(FOLLOW | PRIMARY)) == 0 && get_le32(g->payload + 60) == 0;
+	    (features & ~(FOLLOW | PRIMARY)) == 0 && reserved == 0;
 }
 
 /* 1 if the payload is as its kind says; records, headers and texts are for
- * those who know them. */
+ * others. */
 static int
 parse(struct kv_stream_got *g)
 {
