@@ -25,6 +25,9 @@ static const struct command {
 	const struct cli_tool *tool;
 	int (*run)(struct cli_args *a);
 } commands[] = {
+	{ &walship_recv_tool, walship_recv },
+	{ &walship_send_tool, walship_send },
+	{ &walship_slot_tool, walship_slot },
 	{ &walship_verify_tool, walship_verify },
 	{ &walship_promote_tool, walship_promote },
 	{ &walship_fence_tool, walship_fence },

@@ -50,7 +50,13 @@ void walship_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* The sub-commands: a table, and what does it with the options not yet
  * parsed; its result is the exit status. */
+extern const struct cli_tool walship_recv_tool;
+extern const struct cli_tool walship_send_tool;
+extern const struct cli_tool walship_slot_tool;
 extern const struct cli_tool walship_verify_tool;
+int walship_recv(struct cli_args *a);
+int walship_send(struct cli_args *a);
+int walship_slot(struct cli_args *a);
 int walship_verify(struct cli_args *a);
 extern const struct cli_tool walship_promote_tool, walship_fence_tool,
     walship_rejoin_tool;
