@@ -7,8 +7,9 @@
  * looked at without reaping it.
  */
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
-#include <spawn.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -28,6 +29,7 @@ enum { PASSED = sizeof(passed) / sizeof(passed[0]) };
 
 static volatile sig_atomic_t command;	/* its process; 0: none */
 static volatile sig_atomic_t stopped;
+static int caught[PASSED];		/* not ignored from the start */
 
 /* A key on the terminal has reached the command, too. */
 static void
@@ -53,29 +55,86 @@ catch_signals(void)
 	memset(&act, 0, sizeof(act));
 	act.sa_sigaction = pass_on;
 	act.sa_flags = SA_SIGINFO | SA_RESTART;
-	for (int i = 0; i < PASSED; i++)
-		if (sigaction(passed[i], &act, &old) == 0 &&
-		    !(old.sa_flags & SA_SIGINFO) && old.sa_handler == SIG_IGN)
+	for (int i = 0; i < PASSED; i++) {
+		caught[i] = sigaction(passed[i], &act, &old) == 0 &&
+		    ((old.sa_flags & SA_SIGINFO) || old.sa_handler != SIG_IGN);
+		if (!caught[i])
 			signal(passed[i], SIG_IGN);
+	}
 	/* Whoever ignores this one learns nothing from waitpid(). */
 	signal(SIGCHLD, SIG_DFL);
 }
 
-/* Start it with the signals as we found them; an errno. */
+/* The file of a command, found as the shell would; an errno.  Looking is
+ * cheaper than trying to execute what is not there. */
+static int
+find(const char *name, char *path, size_t room)
+{
+	const char *p = getenv("PATH");
+	int err = ENOENT;
+	size_t len, n = strlen(name);
+
+	if (strchr(name, '/') != NULL || p == NULL) {
+		if (n >= room)
+			return ENAMETOOLONG;
+		strcpy(path, name);
+		return 0;
+	}
+	for (; ; p += len + 1) {
+		len = strcspn(p, ":");
+		if (len + n + 2 <= room) {
+			memcpy(path, p, len);
+			path[len] = '/';
+			strcpy(len > 0 ? path + len + 1 : path, name);
+			if (access(path, X_OK) == 0)
+				return 0;
+			if (errno == EACCES)
+				err = EACCES;
+		}
+		if (p[len] == '\0')
+			return err;
+	}
+}
+
+/* In the child, which borrows our memory: our handlers are not its own. */
+static void
+become(const char *path, char *const argv[], const sigset_t *mask)
+{
+	struct sigaction act;
+
+	memset(&act, 0, sizeof(act));
+	act.sa_handler = SIG_DFL;
+	for (int i = 0; i < PASSED; i++)
+		if (caught[i])
+			sigaction(passed[i], &act, NULL);
+	sigprocmask(SIG_SETMASK, mask, NULL);
+	execve(path, argv, environ);
+}
+
+/*
+ * Start it with the signals as we found them; an errno.  Not posix_spawn():
+ * one libc asks the system for each of the signals there are.
+ */
 static int
 spawn(char *const argv[], const sigset_t *mask, pid_t *pid)
 {
-	posix_spawnattr_t attr;
-	int err;
+	static volatile int failed;
+	char path[PATH_MAX];
+	int err = find(argv[0], path, sizeof(path));
 
-	if ((err = posix_spawnattr_init(&attr)) != 0)
+	if (err != 0)
 		return err;
-	if ((err = posix_spawnattr_setsigmask(&attr, mask)) == 0 &&
-	    (err = posix_spawnattr_setflags(&attr,
-	    POSIX_SPAWN_SETSIGMASK)) == 0)
-		err = posix_spawnp(pid, argv[0], NULL, &attr, argv, environ);
-	posix_spawnattr_destroy(&attr);
-	return err;
+	if ((*pid = vfork()) < 0)
+		return errno;
+	if (*pid == 0) {
+		become(path, argv, mask);
+		failed = errno;
+		_exit(EXIT_CANNOT);
+	}
+	if (failed != 0)
+		while (waitpid(*pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	return failed;
 }
 
 static int

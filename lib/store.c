@@ -8,8 +8,13 @@
 #include "store.h"
 
 #define MEMORY_STEP	((uint64_t)4 << 10)
-#define FILE_STEP	((uint64_t)64 << 10)
+#define FILE_STEP	((uint64_t)4 << 10)
 #define FILE_STEP_MAX	((uint64_t)64 << 20)
+
+/* Up to here a file gets zeros.  Most go soon, and giving back what was
+ * reserved can take a turn of the file system's journal, milliseconds where
+ * others sync; pages that were only written cost nothing of it. */
+#define ZEROS_MAX	((uint64_t)1 << 20)
 
 /* Where addresses are scarce, a file may grow by so much while it is
  * mapped. */
@@ -50,6 +55,14 @@ grow_memory(struct kv_env *env, struct kv_store *s, uint64_t want)
 }
 
 static int
+reserve(struct kv_env *env, struct kv_store *s, const char *name, uint64_t to)
+{
+	return to <= ZEROS_MAX ?
+	    kv_write_zeros(env, s->fd, name, s->room, to - s->room) :
+	    kv_reserve(env, s->fd, name, s->room, to - s->room);
+}
+
+static int
 grow_file(struct kv_env *env, struct kv_store *s, const char *name,
     uint64_t want)
 {
@@ -68,10 +81,10 @@ grow_file(struct kv_env *env, struct kv_store *s, const char *name,
 	to -= to % FILE_STEP;
 	if (to > s->space)
 		to = s->space;
-	rc = kv_reserve(env, s->fd, name, s->room, to - s->room);
+	rc = reserve(env, s, name, to);
 	if (rc == KEVO_EIO && to > want) {
 		to = want;	/* a nearly full disk */
-		rc = kv_reserve(env, s->fd, name, s->room, to - s->room);
+		rc = reserve(env, s, name, to);
 	}
 	if (rc == 0)
 		s->room = to;
