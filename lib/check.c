@@ -307,6 +307,8 @@ check_once(struct kv_check *ck)
 	    (rc = check_clock(ck)) != 0)
 		return rc;
 	ck->out->last_commit = ck->last_seq;
+	if ((rc = kv_check_copies(ck)) != 0)
+		return rc;
 	return kv_check_strays(ck);
 }
 
@@ -356,6 +358,7 @@ release(struct kv_check *ck)
 	kv_check_forget_version(ck);
 	forget_control(ck);
 	unpin(ck);
+	kv_history_release(&ck->history);
 	free(ck->segments.v);
 	free(ck->tables.v);
 	free(ck->versions.v);

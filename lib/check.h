@@ -17,6 +17,7 @@
 #include <stdarg.h>
 
 #include "db.h"
+#include "epoch.h"
 #include "record.h"
 
 /* ---- findings ---------------------------------------------------------- */
@@ -71,6 +72,7 @@ struct kv_check {
 	struct kv_list segments, tables, versions;	/* that have a file */
 
 	struct kv_ident ident;
+	struct kv_history history;	/* n 0: it cannot be read */
 	enum kv_file_state format;
 	const char *unsure;	/* why ident cannot be written; NULL: it can */
 
@@ -152,6 +154,13 @@ int kv_check_moved(struct kv_check *ck);
 
 /* ---- check_dir.c ------------------------------------------------------- */
 
+/* Call fn for each name in a directory, which may be missing, until it
+ * returns something other than 0. */
+typedef int kv_check_name_fn(struct kv_check *ck, const char *name,
+    void *arg);
+int kv_check_each(struct kv_check *ck, const char *sub, kv_check_name_fn *fn,
+    void *arg);
+
 /* Fill the lists of files: versions and tables; segments. */
 int kv_check_list_versions(struct kv_check *ck);
 int kv_check_list_segments(struct kv_check *ck);
@@ -161,6 +170,11 @@ int kv_check_is_empty(struct kv_check *ck, int *empty);
 
 /* Tell of names that nothing leads to. */
 int kv_check_strays(struct kv_check *ck);
+
+/* ---- check_copies.c ---------------------------------------------------- */
+
+/* Role, epochs, slots, orphans. */
+int kv_check_copies(struct kv_check *ck);
 
 /* ---- check_ident.c ----------------------------------------------------- */
 

@@ -7,17 +7,16 @@
 
 #include "check.h"
 #include "conf.h"
+#include "role.h"
 
 /*
  * What files there are.  Names are what a writer gives them; others are none
  * of a database's business, but somebody may wonder what they are.
  */
 
-typedef int name_fn(struct kv_check *ck, const char *name, void *arg);
-
-/* Call fn for each name in a directory, which may be missing. */
-static int
-each_name(struct kv_check *ck, const char *sub, name_fn *fn, void *arg)
+int
+kv_check_each(struct kv_check *ck, const char *sub, kv_check_name_fn *fn,
+    void *arg)
 {
 	struct kv_dir *dir = &ck->db.dir;
 	struct dirent *e;
@@ -70,7 +69,7 @@ list(struct kv_check *ck, const char *sub, const char *ending,
 	int rc;
 
 	l->n = 0;
-	rc = each_name(ck, sub, list_name, &n);
+	rc = kv_check_each(ck, sub, list_name, &n);
 	kv_list_sort(l);
 	return rc;
 }
@@ -121,12 +120,14 @@ look_at_top(struct kv_check *ck, const char *name, void *arg)
 {
 	static const char *const known[] = {
 		"FORMAT", "LOCK", "PINS", KV_CONF_NAME, "wal", "table",
-		"version", "shm", "slots", "epochs", "txn", KV_SPARE_NAME,
+		"version", "shm", "slots", "epochs", "orphans", "txn",
+		KV_SPARE_NAME, KV_ROLE_NAME,
 		/* of a backup that was unpacked */
 		"KEVO-BASE", "SUMS", "END", NULL
 	};
 	static const char *const temporary[] = {
-		"FORMAT.tmp", KV_CONF_TMP, KV_SPARE_NAME ".tmp", NULL
+		"FORMAT.tmp", KV_CONF_TMP, KV_SPARE_NAME ".tmp",
+		KV_ROLE_NAME ".tmp", NULL
 	};
 
 	(void)arg;
@@ -196,7 +197,7 @@ note_unused(struct kv_check *ck)
 		tables += !is_named(v, ck->tables.v[i]);
 	for (size_t i = 0; i < ck->segments.n; i++)
 		segments += ck->segments.v[i] < v->first_segment;
-	if ((rc = each_name(ck, "version", count_temporary, &tmp)) != 0 ||
+	if ((rc = kv_check_each(ck, "version", count_temporary, &tmp)) != 0 ||
 	    (rc = note_count(ck, "table", tables, "table that no version "
 	    "names: left over, or being written", "tables that no version "
 	    "names: left over, or being written")) != 0 ||
@@ -214,10 +215,10 @@ kv_check_strays(struct kv_check *ck)
 	static char wal[] = "wal", table[] = "table", version[] = "version";
 	int rc;
 
-	if ((rc = each_name(ck, ".", look_at_top, NULL)) != 0 ||
-	    (rc = each_name(ck, wal, look_at_name, wal)) != 0 ||
-	    (rc = each_name(ck, table, look_at_name, table)) != 0 ||
-	    (rc = each_name(ck, version, look_at_name, version)) != 0)
+	if ((rc = kv_check_each(ck, ".", look_at_top, NULL)) != 0 ||
+	    (rc = kv_check_each(ck, wal, look_at_name, wal)) != 0 ||
+	    (rc = kv_check_each(ck, table, look_at_name, table)) != 0 ||
+	    (rc = kv_check_each(ck, version, look_at_name, version)) != 0)
 		return rc;
 	return ck->base == KV_BASE_NONE ? 0 : note_unused(ck);
 }
@@ -243,7 +244,7 @@ kv_check_is_empty(struct kv_check *ck, int *empty)
 {
 	int foreign = 0, rc;
 
-	rc = each_name(ck, ".", count_foreign, &foreign);
+	rc = kv_check_each(ck, ".", count_foreign, &foreign);
 	*empty = foreign == 0;
 	return rc;
 }

@@ -57,6 +57,45 @@ hear_segments(struct kv_check *ck, struct witness *w)
 	return 0;
 }
 
+static int
+find_lowest(struct kv_check *ck, const char *name, void *arg)
+{
+	uint32_t epoch, *lowest = arg;
+
+	(void)ck;
+	if (kv_epoch_name_number(name, &epoch) && epoch < *lowest)
+		*lowest = epoch;
+	return 0;
+}
+
+/* FORMAT has the first epoch; a segment its own, and the lowest epoch file
+ * that there is names the one before it. */
+static void
+believe_epochs(struct kv_check *ck)
+{
+	struct kv_ident *id = &ck->ident;
+	char name[KV_EPOCH_NAME_LEN], path[64], *text;
+	uint32_t lowest = UINT32_MAX;
+	struct kv_epoch e;
+	const char *why;
+	size_t len;
+
+	if (kv_check_each(ck, "epochs", find_lowest, &lowest) != 0 ||
+	    lowest == UINT32_MAX)
+		return;
+	kv_epoch_name(name, lowest);
+	snprintf(path, sizeof(path), "epochs/%s", name);
+	if (kv_read_small(&ck->db.env, &ck->db.dir, path, KV_EPOCH_TEXT_MAX,
+	    &text, &len) != 0)
+		return;
+	if (kv_epoch_parse(text, len, &e, &why) == 0 &&
+	    memcmp(e.db, id->id, sizeof(e.db)) == 0 && e.parent != 0) {
+		id->epoch = e.parent;
+		id->nonce = e.parent_nonce;
+	}
+	free(text);
+}
+
 static void
 believe(struct kv_check *ck, const struct witness *w)
 {
@@ -66,6 +105,16 @@ believe(struct kv_check *ck, const struct witness *w)
 	id->epoch = w->head.epoch;
 	id->nonce = w->head.nonce;
 	id->mode = w->mode;
+	believe_epochs(ck);
+}
+
+static void
+load_history(struct kv_check *ck)
+{
+	kv_history_release(&ck->history);
+	if (kv_history_of_db(&ck->db.env, &ck->db.dir, &ck->ident,
+	    &ck->history) != 0)
+		ck->history.n = 0;
 }
 
 /* ---- FORMAT ------------------------------------------------------------ */
@@ -204,8 +253,8 @@ is_another_ones(struct kv_check *ck, const struct witness *w)
 	return 1;
 }
 
-int
-kv_check_ident(struct kv_check *ck)
+static int
+check_ident(struct kv_check *ck)
 {
 	static const struct kv_loss loss = { .text = "nothing: the log says "
 	    "the same" };
@@ -242,4 +291,16 @@ kv_check_ident(struct kv_check *ck)
 		    ck->unsure == NULL ? &loss : NULL, "missing");
 	return kv_found_error(ck, "FORMAT", ck->unsure == NULL ? &loss :
 	    NULL);
+}
+
+int
+kv_check_ident(struct kv_check *ck)
+{
+	int rc = check_ident(ck);
+	struct kv_env said = ck->db.env;
+
+	if (rc == 0)
+		load_history(ck);
+	ck->db.env = said;
+	return rc;
 }

@@ -294,11 +294,13 @@ static void
 mend_header(struct walk *w, struct kv_segment_head *h)
 {
 	const struct kv_ident *id = &w->ck->ident;
+	const struct kv_epoch *e = kv_history_of(&w->ck->history,
+	    w->end->seq + 1);
 
 	memset(h, 0, sizeof(*h));
 	memcpy(h->id, id->id, 16);
-	h->epoch = id->epoch;
-	h->nonce = id->nonce;
+	h->epoch = e != NULL ? e->epoch : id->epoch;
+	h->nonce = e != NULL ? e->nonce : id->nonce;
 	h->first_seq = w->end->seq + 1;
 	h->chain_before = w->end->chain;
 	h->counter = w->f.counter;

@@ -76,6 +76,7 @@ static int
 create_segment(struct kv_mend *m)
 {
 	struct kv_check *ck = m->ck;
+	const struct kv_epoch *e = kv_history_newest(&ck->history);
 	const struct kv_ident *id = &ck->ident;
 	char name[KV_SEGMENT_NAME_LEN];
 	struct kv_segment_head h;
@@ -87,8 +88,8 @@ create_segment(struct kv_mend *m)
 		    (unsigned long long)ck->last_seq);
 	memset(&h, 0, sizeof(h));
 	memcpy(h.id, id->id, 16);
-	h.epoch = id->epoch;
-	h.nonce = id->nonce;
+	h.epoch = e != NULL ? e->epoch : id->epoch;
+	h.nonce = e != NULL ? e->nonce : id->nonce;
 	h.first_seq = ck->last_seq + 1;
 	h.chain_before = m->end.chain;
 	if (!m->end.chained || m->end.seq != ck->last_seq)

@@ -302,3 +302,30 @@ first() {
 		./units/kevo-check@srv-data.kv.timer
 	equal 'what it says' "$output" ''
 }
+
+@test "check: role, epochs, slots and orphans that are damaged, and strays" {
+	kevo-put a.kv k v
+	echo duck >a.kv/role
+	mkdir -p a.kv/epochs a.kv/slots/r1 a.kv/slots/.x a.kv/orphans
+	echo epoch >a.kv/epochs/00000002.epoch
+	echo x >a.kv/epochs/other
+	echo x >a.kv/slots/r1/slot
+	printf 'kevo-lost 1\nfirst 3\nlast 9\ntime 2026-11-22T14:03:11.250000000Z\n' \
+		>a.kv/slots/r1/lost
+	head -c 300 /dev/urandom \
+		>a.kv/slots/r1/00000001-0000000000000001-0000000000000009.seg
+	cp a.kv/wal/*.seg \
+		a.kv/orphans/00000001-0000000000000001-0000000000000001.seg
+	echo x >a.kv/orphans/notes
+	run -0 --separate-stderr kevo-check a.kv
+	matches "$output$stderr" '*role*nobody can write*'
+	matches "$output$stderr" '*epochs*00000002.epoch*'
+	matches "$output$stderr" '*epochs/other*no file of a database*'
+	matches "$output$stderr" '*slots/r1/slot*'
+	matches "$output$stderr" '*slots/r1/lost*commits 3 to 9 were dropped*'
+	matches "$output$stderr" '*slots/r1/00000001-*bad segment header*'
+	matches "$output$stderr" '*orphans/00000001-*do not end in a seal*'
+	matches "$output$stderr" '*orphans/notes*no file of a database*'
+	rm -r a.kv/role a.kv/epochs a.kv/slots a.kv/orphans
+	ok kevo-check -q a.kv
+}
