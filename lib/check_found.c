@@ -10,7 +10,7 @@
 
 struct kv_finding {
 	struct kevo_finding f;
-	char file[64];
+	char file[128];		/* "slots/NAME/EPOCH-FIRST-LAST.seg" */
 	char *what;
 	char *lost;
 	uint8_t *keys;
