@@ -8,6 +8,7 @@
 
 struct kevo;
 struct kv_dir;
+struct kv_history;
 
 /*
  * Into a replica, by lib/apply.h.  db is open for writing and outlives it.
@@ -26,6 +27,13 @@ void kv_dest_archive_close(struct kv_dest *k);
 
 /* The archive's directory; NULL: there is none yet. */
 const struct kv_dir *kv_dest_archive_dir(const struct kv_dest *k);
+
+/*
+ * 0, or KV_SHIP_ORPHANS if a sender whose log ends at a position has commits of
+ * an epoch behind where the next one began; where is what receives.
+ */
+int kv_dest_orphans(struct kv_env *env, const struct kv_history *h,
+    const struct kv_position *end, const char *where);
 
 /* The commit time of the last of some records, whose frames are sound. */
 uint64_t kv_dest_last_time(const uint8_t *p, size_t len);

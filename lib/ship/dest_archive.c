@@ -73,7 +73,8 @@ archive_begin(struct kv_dest *k, const struct kv_hello *h)
 		    ", the stream begins with %" PRIu64 "; nothing was "
 		    "written; next: begin earlier", s->path, k->at.seq + 1,
 		    h->start.seq + 1);
-	if (h->start.seq == k->at.seq && h->start.chain != k->at.chain)
+	if (h->start.seq == k->at.seq && h->start.epoch == k->at.epoch &&
+	    h->start.chain != k->at.chain)
 		return kv_ship_fail(&s->env, KV_SHIP_FORK, "%s: at commit %"
 		    PRIu64 ": we have chain %016" PRIx64 " (epoch %" PRIu32
 		    "), the input has %016" PRIx64 " (epoch %" PRIu32 "): two"
@@ -152,9 +153,10 @@ archive_sync(struct kv_dest *k)
 static int
 archive_beat(struct kv_dest *k, const struct kv_beat *b)
 {
-	(void)k;
-	(void)b;
-	return 0;
+	struct dest_archive *s = (struct dest_archive *)k;
+
+	return s->a == NULL ? 0 : kv_dest_orphans(&s->env, &s->a->history,
+	    &b->end, s->path);
 }
 
 int

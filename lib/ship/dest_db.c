@@ -51,6 +51,22 @@ classed(const struct kv_applied *a, int rc)
 	return rc;
 }
 
+int
+kv_dest_orphans(struct kv_env *env, const struct kv_history *h,
+    const struct kv_position *end, const char *where)
+{
+	const struct kv_epoch *next = kv_history_next(h, end->epoch);
+
+	if (next == NULL || end->seq <= next->start)
+		return 0;
+	return kv_ship_fail(env, KV_SHIP_ORPHANS, "stream: the sender has "
+	    "commits %" PRIu64 "..%" PRIu64 " of epoch %" PRIu32 ", but %s "
+	    "knows that epoch %" PRIu32 " began behind commit %" PRIu64 " (%s)"
+	    "; nothing of them was used; next: kevo-walship rejoin there",
+	    next->start + 1, end->seq, end->epoch, where, next->epoch,
+	    next->start, next->host);
+}
+
 /* ---- records ----------------------------------------------------------- */
 
 static int
@@ -138,7 +154,8 @@ db_begin(struct kv_dest *k, const struct kv_hello *h)
 		    ", the stream begins with %" PRIu64 "; nothing was "
 		    "applied; next: begin earlier, or restore from a base",
 		    s->db->path, k->at.seq + 1, h->start.seq + 1);
-	if (h->start.seq == k->at.seq && h->start.chain != k->at.chain)
+	if (h->start.seq == k->at.seq && h->start.epoch == k->at.epoch &&
+	    h->start.chain != k->at.chain)
 		return kv_ship_fail(k->env, KV_SHIP_FORK, "%s: at commit %"
 		    PRIu64 ": we have chain %016" PRIx64 " (epoch %" PRIu32
 		    "), the input has %016" PRIx64 " (epoch %" PRIu32 "): two"
@@ -192,6 +209,7 @@ static int
 db_beat(struct kv_dest *k, const struct kv_beat *b)
 {
 	struct dest_db *s = (struct dest_db *)k;
+	int rc;
 
 	if (k->live && s->primary && b->end.epoch == k->at.epoch &&
 	    b->end.nonce == k->at.nonce && b->end.seq < k->at.seq)
@@ -199,6 +217,9 @@ db_beat(struct kv_dest *k, const struct kv_beat *b)
 		    "%" PRIu64 ", the primary only %" PRIu64 " of the same "
 		    "epoch: it was rolled back; nothing was applied",
 		    s->db->path, k->at.seq, b->end.seq);
+	if ((rc = kv_dest_orphans(k->env, kv_applier_history(s->applier),
+	    &b->end, s->db->path)) != 0)
+		return rc;
 	if (k->live)
 		kv_apply_beat(s->db, b->end.seq, b->clock_ns);
 	return 0;
