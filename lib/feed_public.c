@@ -3,6 +3,7 @@
 
 #include "db.h"
 #include "feed_file.h"
+#include "join.h"
 #include "lock.h"
 #include "record.h"
 
@@ -39,7 +40,8 @@ begin(struct kevo_feed *f, const struct kv_feed_start *s)
 	uint64_t seq;
 	int rc;
 
-	if ((rc = kv_usable(f->db)) != 0 || (rc = kv_warm_up(f->db)) != 0)
+	if ((rc = kv_usable(f->db)) != 0 || (rc = kv_join_refuse(f->db, "its "
+	    "log cannot be followed")) != 0 || (rc = kv_warm_up(f->db)) != 0)
 		return rc;
 	memcpy(f->id, f->db->ctl->id, sizeof(f->id));
 	f->generation = f->db->ctl->generation;

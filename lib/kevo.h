@@ -400,7 +400,8 @@ int kevo_txn_delete(struct kevo_txn *t, const void *key, size_t klen);
 int kevo_txn_check(struct kevo_txn *t, const void *key, size_t klen,
     const struct kevo_cond *cond);	/* 0, KEVO_FALSE or an error */
 int kevo_txn_iter(struct kevo_txn *t, const struct kevo_range *range,
-    struct kevo_iter **out);		/* freed before the next write */
+    struct kevo_iter **out);		/* freed before the next write, and
+					 * before the end */
 size_t kevo_txn_count(const struct kevo_txn *t);
 size_t kevo_txn_bytes(const struct kevo_txn *t);
 
@@ -446,8 +447,8 @@ int kevo_txn_abort(struct kevo_txn *t);
  * its commit adds its writes in one step, its abort adds none, and meanwhile
  * others who write into the outer one wait (as long as kevo_options.wait_ms
  * says).  DEFERRED and OPTIMISTIC lock at the beginning there.  It may be
- * shared in turn.  Compacting, changing settings and repairing are refused
- * with KEVO_EPERM.
+ * shared in turn.  Compacting, changing settings and following the log are
+ * refused with KEVO_EPERM.
  *
  * The transaction lives as long as the process that began it keeps it.  Once
  * that committed, aborted, closed or was killed, everything but

@@ -394,6 +394,9 @@ must(struct kevo *db, int rc, const char *what)
 		    kevo_errmsg(db)));
 }
 
+/* The database that this process opened last. */
+static char opened[PATH_MAX];
+
 __attribute__((unused)) static struct kevo *
 must_open(const char *path, unsigned flags, const struct kevo_options *opt,
     const char *what)
@@ -402,6 +405,7 @@ must_open(const char *path, unsigned flags, const struct kevo_options *opt,
 	int rc = kevo_open(path, flags, opt, &db);
 
 	must(db, rc, what);
+	snprintf(opened, sizeof(opened), "%s", path);
 	return db;
 }
 

@@ -41,7 +41,8 @@ struct op {
 	int nitems;
 	struct item items[ITEMS];
 	int (*act)(struct kevo *db, const struct op *op);
-	const char *tool[8];	/* arguments; DB stands for the database */
+	const char *tool[8];	/* arguments; DB stands for the database; none:
+				 * no tool does it */
 	const char *answer;	/* what a reading tool prints */
 };
 
@@ -51,6 +52,7 @@ static int act_put(struct kevo *, const struct op *);
 static int act_batch(struct kevo *, const struct op *);
 static int act_delete(struct kevo *, const struct op *);
 static int act_incr(struct kevo *, const struct op *);
+static int act_shared(struct kevo *, const struct op *);
 static int act_get(struct kevo *, const struct op *);
 static int act_scan(struct kevo *, const struct op *);
 static int act_flush(struct kevo *, const struct op *);
@@ -72,6 +74,12 @@ static const struct op ops[] = {
 	    { "kevo-put", "-1", "-i", "DB" }, NULL },
 	{ "delete", 0, 1, { { "k", { 'o', 30 }, ABSENT } }, act_delete,
 	    { "kevo-delete", "DB", "k" }, NULL },
+	{ "shared", 0, 5, {
+		{ "k1", { 'o', 9 }, { 'n', 2000 } },
+		{ "k2", ABSENT, { 'n', 1 } },
+		{ "k3", ABSENT, { 'n', 300 } },
+		{ "k4", { 'o', 5000 }, { 'n', 0 } },
+		{ "k5", ABSENT, { 'n', 7000 } } }, act_shared, { NULL }, NULL },
 	{ "incr", ONCE, 1, { { "k", { '1', 3 }, { '2', 3 } } }, act_incr,
 	    { "kevo-incr", "DB", "k", "111" }, NULL },
 	{ "create", FRESH, 1, { { "k", ABSENT, { 'n', 50 } } }, act_put,
@@ -216,6 +224,58 @@ act_incr(struct kevo *db, const struct op *op)
 		return rc;
 	}
 	return kevo_txn_commit(t, KEVO_SYNC_FULL, NULL);
+}
+
+/* Written into by a handle that has joined it, and read there. */
+static inline int
+write_within(struct kevo *j, const struct op *op)
+{
+	struct kevo_batch *b;
+	int half = op->nitems / 2, rc = 0;
+
+	for (int i = 0; i < half && rc == 0; i++)
+		rc = put_value(j, op->items[i].key, op->items[i].after);
+	if (rc != 0 || (rc = kevo_batch_new(j, &b)) != 0)
+		return rc;
+	for (int i = half; i < op->nitems && rc == 0; i++)
+		rc = kevo_batch_put(b, op->items[i].key,
+		    strlen(op->items[i].key),
+		    value_bytes(op->items[i].after),
+		    (size_t)op->items[i].after.len, 0);
+	if (rc == 0)
+		rc = kevo_commit(j, b, KEVO_SYNC_FULL, NULL);
+	kevo_batch_free(b);
+	for (int i = 0; i < op->nitems && rc == 0; i++)
+		if ((rc = has_value(j, op->items[i].key,
+		    op->items[i].after)) == 0)
+			_exit(wrong("wrong value in a transaction"));
+		else if (rc > 0)
+			rc = 0;
+	return rc;
+}
+
+static inline int
+act_shared(struct kevo *db, const struct op *op)
+{
+	struct kevo_begin b = { KEVO_TXN_SHARED, 0 };
+	struct kevo_options opt = { .program = "joined" };
+	struct kevo_txn *t;
+	struct kevo *j;
+	int rc = kevo_txn_begin(db, &b, &t);
+
+	if (rc != 0)
+		return rc;
+	opt.txn = kevo_txn_env(t);
+	if ((rc = kevo_open(opened, 0, &opt, &j)) == 0)
+		rc = write_within(j, op);
+	if (rc != 0)
+		fprintf(stderr, "%s\n", j == NULL ? kevo_strerror(rc) :
+		    kevo_errmsg(j));
+	kevo_close(j);
+	if (rc == 0)
+		return kevo_txn_commit(t, KEVO_SYNC_FULL, NULL);
+	kevo_txn_abort(t);
+	return rc;
 }
 
 static inline int
@@ -388,6 +448,7 @@ act_main(const char *name, const char *path)
 	if (op->flags & FRESH)
 		opt.settings = settings;
 	rc = kevo_open(path, (unsigned)open_flags(op), &opt, &db);
+	snprintf(opened, sizeof(opened), "%s", path);
 	if (rc == 0 && (rc = op->act(db, op)) == 0)
 		if (write(1, "ack\n", 4) != 4)
 			return 70;

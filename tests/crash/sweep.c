@@ -362,6 +362,8 @@ sweep(const struct fault *list, size_t n, unsigned sample)
 			for (size_t f = 0; f < n; f++) {
 				r.subject = (enum subject)s;
 				r.fault = &list[f];
+				if (s == TOOL && r.op->tool[0] == NULL)
+					continue;
 				if (s == TOOL && !has_tool(r.op))
 					note("%s: no shared build",
 					    r.op->tool[0]);

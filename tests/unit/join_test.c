@@ -591,6 +591,7 @@ test_busy(void)
 {
 	struct kevo *db = fresh("busy"), *a, *b, *r;
 	struct kevo_txn *t = share(db), *u;
+	struct kevo_feed *f;
 
 	a = join(kevo_txn_env(t), 0);
 	check(a, try_open(kevo_txn_env(t), 0, 20, &b), "open");
@@ -607,6 +608,8 @@ test_busy(void)
 	expect(put(b, "k", "b") == 0 && holds(r, "k", "b"));
 	/* What cannot be done within one. */
 	expect(kevo_compact(a, NULL, NULL) == KEVO_EPERM);
+	expect(kevo_feed_open(a, NULL, &f) == KEVO_EPERM);
+	expect(kevo_feed_open(r, NULL, &f) == KEVO_EPERM);
 	expect(kevo_config_set(a, (const char *const[]){ "sync=none",
 	    NULL }) == KEVO_EPERM);
 	kevo_close(r);
