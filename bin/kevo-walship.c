@@ -17,21 +17,27 @@ static const struct cli_tool tool = {
 	"Ship the log of a database to archives and replicas",
 	"COMMAND [ARG]...",
 	opts,
-	"  kevo-walship verify 00000001-*.seg\n"
-	"  kevo-walship verify --help\n"
+	"  kevo-walship send data.kv --to archive\n"
+	"  kevo-walship status archive\n"
+	"  kevo-walship send --help\n"
 };
 
 static const struct command {
 	const struct cli_tool *tool;
 	int (*run)(struct cli_args *a);
 } commands[] = {
+	{ &walship_apply_tool, walship_apply },
+	{ &walship_fence_tool, walship_fence },
+	{ &walship_known_loss_tool, walship_known_loss },
+	{ &walship_pos_tool, walship_pos },
+	{ &walship_promote_tool, walship_promote },
 	{ &walship_recv_tool, walship_recv },
+	{ &walship_rejoin_tool, walship_rejoin },
 	{ &walship_send_tool, walship_send },
 	{ &walship_slot_tool, walship_slot },
-	{ &walship_verify_tool, walship_verify },
-	{ &walship_promote_tool, walship_promote },
-	{ &walship_fence_tool, walship_fence },
-	{ &walship_rejoin_tool, walship_rejoin }
+	{ &walship_status_tool, walship_status },
+	{ &walship_tail_tool, walship_tail },
+	{ &walship_verify_tool, walship_verify }
 };
 
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };

@@ -10,6 +10,8 @@
 
 #include "cli.h"
 
+struct kevo;
+struct kv_archive;
 struct kv_env;
 
 /*
@@ -41,6 +43,23 @@ int walship_next(struct cli_args *a, struct walship_words *w);
 void walship_words_check(const struct walship_words *w, int min, int max,
     const char *names);
 
+/* A point in time, RFC 3339 in UTC or Unix seconds, in nanoseconds; or the
+ * program ends with 64. */
+uint64_t walship_time(const char *what, const char *s);
+
+/* Open an archive, or end the program. */
+struct kv_archive *walship_archive_open(const char *path);
+
+/* End the program for an archive, or for a database: with what its handle
+ * says. */
+void walship_archive_fail(struct kv_archive *a, int rc)
+    __attribute__((noreturn));
+
+/* What an operand is: a directory with KEVO-ARCHIVE, another directory, or
+ * anything else. */
+enum walship_kind { WALSHIP_ARCHIVE, WALSHIP_DB, WALSHIP_FILE };
+enum walship_kind walship_kind(const char *operand);
+
 /* Open a file to be read ("-": standard input), or end the program. */
 int walship_input(const char *name);
 void walship_input_done(int fd);
@@ -50,18 +69,22 @@ void walship_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* The sub-commands: a table, and what does it with the options not yet
  * parsed; its result is the exit status. */
-extern const struct cli_tool walship_recv_tool;
-extern const struct cli_tool walship_send_tool;
-extern const struct cli_tool walship_slot_tool;
-extern const struct cli_tool walship_verify_tool;
+extern const struct cli_tool walship_apply_tool, walship_fence_tool,
+    walship_known_loss_tool, walship_pos_tool, walship_promote_tool,
+    walship_recv_tool, walship_rejoin_tool, walship_send_tool,
+    walship_slot_tool, walship_status_tool, walship_tail_tool,
+    walship_verify_tool;
+int walship_apply(struct cli_args *a);
+int walship_fence(struct cli_args *a);
+int walship_known_loss(struct cli_args *a);
+int walship_pos(struct cli_args *a);
+int walship_promote(struct cli_args *a);
 int walship_recv(struct cli_args *a);
+int walship_rejoin(struct cli_args *a);
 int walship_send(struct cli_args *a);
 int walship_slot(struct cli_args *a);
+int walship_status(struct cli_args *a);
+int walship_tail(struct cli_args *a);
 int walship_verify(struct cli_args *a);
-extern const struct cli_tool walship_promote_tool, walship_fence_tool,
-    walship_rejoin_tool;
-int walship_promote(struct cli_args *a);
-int walship_fence(struct cli_args *a);
-int walship_rejoin(struct cli_args *a);
 
 #endif /* WALSHIP_H */

@@ -1,13 +1,16 @@
 /*
- * kevo-walship recv: a stream, into a replica or an archive.
+ * kevo-walship recv: a stream, into a replica or an archive; or files, into
+ * an archive.
  */
 #include <string.h>
 
 #include "options.h"
 #include "walship.h"
+#include "walship_archive.h"
 #include "walship_stream.h"
 
-enum { OPT_VIA = 400, OPT_APPLY, OPT_WHERE, OPT_FOLLOW, OPT_SLOT, OPT_ZSTD };
+enum { OPT_VIA = 400, OPT_APPLY, OPT_WHERE, OPT_FOLLOW, OPT_SLOT, OPT_ZSTD,
+	OPT_SPOOL };
 
 static const struct cli_opt opts[] = {
 	{ OPT_VIA, 0, "via", CLI_REQUIRED, "COMMAND",
@@ -22,6 +25,8 @@ static const struct cli_opt opts[] = {
 	    "the name in acknowledgements" },
 	{ OPT_ZSTD, 0, "zstd", CLI_NONE, NULL,
 	    "with --to: compress complete segments" },
+	{ OPT_SPOOL, 0, "spool", CLI_REQUIRED, "DIR",
+	    "with --to: take the files that were copied there" },
 	ROW_QUIET,
 	ROW_VERBOSE,
 	ROW_END
@@ -33,17 +38,23 @@ const struct cli_tool walship_recv_tool = {
 	"[-qv] --apply=DB [--via=COMMAND [--follow]]\n"
 	" [--slot=NAME] [-]\n"
 	"[-qv] --to=ARCHIVE [--zstd] [--via=COMMAND [--follow]]\n"
-	" [--slot=NAME] [-]",
+	" [--slot=NAME] [-]\n"
+	"[-qv] --spool=DIR --to=ARCHIVE [--zstd]",
 	opts,
 	"  kevo-walship send data.kv --to - |\n"
 	"      kevo-walship recv --to archive\n"
 	"  kevo-walship recv --via 'ssh -T primary' --apply data.kv --follow\n"
 };
 
+static const char *spool;		/* --spool */
+
 static void
 take(struct walship_recv *r, int id, const char *arg)
 {
 	switch (id) {
+	case OPT_SPOOL:
+		spool = arg;
+		break;
 	case OPT_VIA:
 		r->via = arg;
 		break;
@@ -64,6 +75,19 @@ take(struct walship_recv *r, int id, const char *arg)
 	}
 }
 
+static int
+from_spool(const struct walship_recv *r, const struct walship_words *w)
+{
+	struct walship_spool o = { spool, r->to, r->zstd };
+
+	if (r->to == NULL)
+		cli_usage("--spool needs --to");
+	if (w->n > 0 || r->via != NULL || r->apply != NULL || r->follow ||
+	    r->slot != NULL)
+		cli_usage("with --spool there are only --to and --zstd");
+	return walship_recv_spool(&o);
+}
+
 int
 walship_recv(struct cli_args *a)
 {
@@ -77,6 +101,8 @@ walship_recv(struct cli_args *a)
 		if (!cli_common(&common, a, id))
 			take(&r, id, a->arg);
 	walship_words_check(&w, 0, 1, "");
+	if (spool != NULL)
+		return from_spool(&r, &w);
 	if (w.n == 1 && strcmp(w.word[0], "-") != 0)
 		cli_usage("%s: a stream comes from - or --via", w.word[0]);
 	if (w.n == 1 && r.via != NULL)

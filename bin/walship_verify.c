@@ -1,7 +1,8 @@
 /*
- * kevo-walship verify: is every byte of a segment one that was written?
+ * kevo-walship verify: is every byte one that was written?
  */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "env.h"
@@ -9,8 +10,19 @@
 #include "ship/image.h"
 #include "ship/ship.h"
 #include "walship.h"
+#include "walship_verify.h"
+
+enum { OPT_SAMPLE = 400, OPT_AGAINST, OPT_DEEP, OPT_SUMS };
 
 static const struct cli_opt opts[] = {
+	{ OPT_SAMPLE, 0, "sample", CLI_REQUIRED, "PERCENT",
+	    "of an archive, read only so many of the segments (5%)" },
+	{ OPT_DEEP, 0, "deep", CLI_NONE, NULL,
+	    "of an archive, compare with state/SUMS as well" },
+	{ OPT_AGAINST, 0, "against", CLI_REQUIRED, "DB",
+	    "and is it the log of this database?" },
+	{ OPT_SUMS, 0, "sums", CLI_NONE, NULL,
+	    "if all is well, write state/SUMS anew" },
 	ROW_QUIET,
 	ROW_END
 };
@@ -18,9 +30,11 @@ static const struct cli_opt opts[] = {
 const struct cli_tool walship_verify_tool = {
 	"kevo-walship verify",
 	"Look whether what was shipped is as it was written",
-	"[-q] FILE...",
+	"[-q] FILE|DIR...\n"
+	"[-q] [--deep] [--sample=PERCENT] [--against=DB]\n"
+	"  [--sums] ARCHIVE",
 	opts,
-	"  kevo-walship verify 00000001-*.seg\n"
+	"  kevo-walship verify archive --sample 5%\n"
 	"  ssh host cat archive/wal/00000001/*-00000000000000ff.seg |\n"
 	"      kevo-walship verify -\n"
 };
@@ -41,8 +55,8 @@ judge(struct kv_env *env, const char *name, const struct kv_image *img)
 	return 0;
 }
 
-static int
-verify_file(const char *name)
+int
+walship_verify_file(const char *name)
 {
 	struct kv_env env = { "" };
 	struct kv_image img;
@@ -64,18 +78,74 @@ verify_file(const char *name)
 	return rc;
 }
 
+/* ---- the command ------------------------------------------------------- */
+
+static unsigned
+percent(const char *s)
+{
+	char *end;
+	double v = strtod(s, &end);
+
+	if (*end == '%')
+		end++;
+	if (end == s || *end != '\0' || !(v > 0 && v <= 100))
+		cli_usage("--sample: %s is not more than 0 and at most 100 "
+		    "percent", s);
+	return (unsigned)(v * 10000);
+}
+
+static int
+verify_one(const struct walship_verify *v, const char *name)
+{
+	switch (walship_kind(name)) {
+	case WALSHIP_ARCHIVE:
+		return walship_verify_archive(v, name);
+	case WALSHIP_DB:
+		return walship_verify_dir(name);
+	case WALSHIP_FILE:
+		break;
+	}
+	return walship_verify_file(name);
+}
+
+static int
+is_for_archives(const struct walship_verify *v)
+{
+	return v->sample != WALSHIP_ALL || v->against != NULL || v->deep ||
+	    v->sums;
+}
+
 int
 walship_verify(struct cli_args *a)
 {
+	struct walship_verify v = { .sample = WALSHIP_ALL };
 	struct walship_words w;
 	int id, worst = 0, rc;
 
 	walship_words_init(&w);
 	while ((id = walship_next(a, &w)) != 0)
-		cli_quiet = 1;
+		if (id == OPT_SAMPLE)
+			v.sample = percent(a->arg);
+		else if (id == OPT_AGAINST)
+			v.against = a->arg;
+		else if (id == OPT_DEEP)
+			v.deep = 1;
+		else if (id == OPT_SUMS)
+			v.sums = 1;
+		else
+			cli_quiet = 1;
 	walship_words_check(&w, 1, WALSHIP_WORDS, "FILE");
-	for (int i = 0; i < w.n; i++)
-		if ((rc = verify_file(w.word[i])) > worst)
+	if (is_for_archives(&v) && (w.n != 1 ||
+	    walship_kind(w.word[0]) != WALSHIP_ARCHIVE))
+		cli_usage("--sample, --deep, --against and --sums are for one "
+		    "archive");
+	if (v.sums && v.sample != WALSHIP_ALL)
+		cli_usage("--sums and --sample do not go together");
+	cli_signals();
+	for (int i = 0; i < w.n && !cli_stopped(); i++)
+		if ((rc = verify_one(&v, w.word[i])) > worst)
 			worst = rc;
+	if (cli_stopped())
+		cli_die_by_signal();
 	return cli_close(NULL, worst);
 }

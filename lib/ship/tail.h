@@ -57,4 +57,18 @@ void kv_sink_position(const struct kv_sink *s, struct kv_position *p);
 int kv_tail_load(struct kv_archive *a, struct kv_image *out, char *name,
     size_t room);
 
+/*
+ * The segment with header h begins where the newest tail ends, whose seal we
+ * missed, or where a promotion cut it off: then that is complete up to there,
+ * and its seal, which says nothing that is not in it, is made here.  Commits
+ * of another line behind the place are saved in orphans/.  The segments have
+ * been listed.  Returns 1 if a segment was published, 0 if there was nothing
+ * to do, or what publishing may.
+ */
+int kv_tail_complete(struct kv_archive *a, int zstd,
+    const struct kv_segment_head *h);
+
+/* Remove tails of an epoch that have nothing behind commit last. */
+int kv_tail_drop(struct kv_archive *a, uint32_t epoch, uint64_t last);
+
 #endif /* KV_TAIL_H */

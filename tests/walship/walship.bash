@@ -51,3 +51,50 @@ replica() {
 	rm -rf "$2/shm"
 	printf 'replica\nprimary db1\n' >"$2/role"
 }
+
+# database NAME: one whose log stays, so that it can be compared.
+database() {
+	kevo-init -q --set wal_keep=64M --set compaction=manual "$1"
+}
+
+# commits DB FIRST LAST: one commit for each number.
+commits() {
+	seq "$2" "$3" | sed 's/.*/k&\tvalue &/' | kevo-put -i -b 1 --sync=batch "$1"
+	kevo-put "$1" synced "$3"
+}
+
+# ship DB ARCHIVE: complete the log, and send it.
+ship() {
+	ok kevo-walship send "$1" --to "$2" --seal-after 0
+}
+
+# same_log DB ARCHIVE: each segment there is, byte for byte, one of the log.
+same_log() {
+	local seg sum
+	for seg in "$2"/wal/*/*.seg; do
+		sum=$(cksum <"$seg")
+		for log in "$1"/wal/*.seg "$1"/slots/*/*.seg; do
+			[ -e "$log" ] && [ "$(cksum <"$log")" = "$sum" ] &&
+				continue 2
+		done
+		echo "$seg is not in the log of $1"
+		return 1
+	done
+}
+
+# same_data DB DB: the same records, with the same versions.
+same_data() {
+	cmp <(kevo-scan -m "$1") <(kevo-scan -m "$2")
+}
+
+# same_place WHAT WHAT: the same position.
+same_place() {
+	equal "$1 and $2" "$(kevo-walship pos "$1")" \
+		"$(kevo-walship pos "$2")"
+}
+
+# files DIR: those below it, with sizes and contents.
+files() {
+	(cd "$1" && find . -type f ! -path ./state/lock ! -path ./state/source \
+		-exec cksum {} + | sort -k3)
+}

@@ -1,0 +1,471 @@
+/*
+ * kevo-walship apply: from an archive into a replica.
+ *
+ * The replica's position is in its own log, so there is nothing to remember:
+ * what follows it is looked for in the archive, verified, and appended byte
+ * for byte.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "apply.h"
+#include "coding.h"
+#include "db.h"
+#include "options.h"
+#include "position.h"
+#include "record.h"
+#include "ship/accept.h"
+#include "ship/archive.h"
+#include "ship/image.h"
+#include "ship/replica.h"
+#include "ship/ship.h"
+#include "ship/tail.h"
+#include "walship.h"
+#include "walship_archive.h"
+#include "walship_watch.h"
+
+enum { OPT_INTO = 400, OPT_FOLLOW, OPT_DELAY, OPT_UNTIL_SEQ,
+	OPT_UNTIL_TIME };
+
+static const struct cli_opt opts[] = {
+	{ OPT_INTO, 0, "into", CLI_REQUIRED, "DB", "the replica" },
+	{ OPT_FOLLOW, 0, "follow", CLI_NONE, NULL,
+	    "go on as the archive grows" },
+	{ OPT_DELAY, 0, "delay", CLI_REQUIRED, "TIME",
+	    "only commits that are so old (90, 5m, 4h)" },
+	{ OPT_UNTIL_SEQ, 0, "until-seq", CLI_REQUIRED, "N",
+	    "up to commit N, and end there" },
+	{ OPT_UNTIL_TIME, 0, "until-time", CLI_REQUIRED, "TIME",
+	    "up to the last commit at TIME, and end there" },
+	ROW_QUIET,
+	ROW_VERBOSE,
+	ROW_END
+};
+
+const struct cli_tool walship_apply_tool = {
+	"kevo-walship apply",
+	"Apply what an archive has to a replica",
+	"ARCHIVE --into=DB [-qv] [--follow] [--delay=TIME]\n"
+	"  [--until-seq=N | --until-time=TIME]",
+	opts,
+	"  kevo-walship apply archive --into replica.kv\n"
+	"  kevo-walship apply archive --into late.kv --follow --delay 4h\n"
+};
+
+/* How much is appended at once; a record that is larger goes alone. */
+#define PIECE	((uint64_t)4 << 20)
+
+struct apply {
+	struct kevo *db;
+	struct kv_archive *a;
+	struct kv_applier *applier;
+	struct kv_position at;
+	int follow;
+	int64_t delay_ms;	/* -1: none */
+	uint64_t until_seq;	/* UINT64_MAX: none */
+	uint64_t until_ns;
+	uint64_t applied;
+	int reached;		/* the end that was asked for */
+};
+
+static void __attribute__((noreturn))
+fail(struct apply *p, int rc)
+{
+	walship_archive_fail(p->a, rc);
+}
+
+/* ---- one image --------------------------------------------------------- */
+
+static int
+class_of(enum kv_apply_class why)
+{
+	switch (why) {
+	case KV_APPLY_CORRUPT:
+		return KV_SHIP_CORRUPT;
+	case KV_APPLY_GAP:
+		return KV_SHIP_GAP;
+	case KV_APPLY_FORK:
+		return KV_SHIP_FORK;
+	case KV_APPLY_WRONG_DB:
+		return KV_SHIP_WRONG_DB;
+	case KV_APPLY_ORPHANED:
+		return KV_SHIP_ORPHANS;
+	case KV_APPLY_AHEAD:
+		return KV_SHIP_FENCED;
+	case KV_APPLY_NO_EPOCH:
+		return KV_SHIP_WAITING;
+	case KV_APPLY_DONE:
+	case KV_APPLY_ROLE:
+		break;
+	}
+	return 0;
+}
+
+static void
+check(struct apply *p, int rc, const struct kv_applied *out)
+{
+	int class = class_of(out->why);
+
+	if (rc == 0)
+		return;
+	if (class == 0)
+		cli_fail(p->db, rc);
+	kv_ship_fail(&p->a->env, (enum kv_ship_class)class, "%s",
+	    kevo_errmsg(p->db));
+	fail(p, class);
+}
+
+/* Where the next PIECE of whole records ends. */
+static uint64_t
+piece_end(const struct kv_image *img, uint64_t off, uint64_t end)
+{
+	uint64_t at = off, next;
+
+	do {
+		next = at + kv_record_len(get_le32(img->bytes + at));
+		if (next - off > PIECE && at > off)
+			break;
+		at = next;
+	} while (at < end);
+	return at;
+}
+
+/* Append commits off to end, which were verified. */
+static void
+append(struct apply *p, const struct kv_image *img, uint64_t off,
+    uint64_t end)
+{
+	struct kv_apply_from from = { .before = p->at };
+	struct kv_applied out;
+	uint64_t to;
+	int rc;
+
+	memcpy(from.db, img->head.id, sizeof(from.db));
+	while (off < end && !cli_stopped()) {
+		from.before = p->at;
+		from.before.epoch = img->head.epoch;
+		from.before.nonce = img->head.nonce;
+		to = piece_end(img, off, end);
+		memset(&out, 0, sizeof(out));
+		rc = kv_apply(p->applier, &from, img->bytes + off,
+		    (size_t)(to - off), KEVO_SYNC_LATER, &out);
+		check(p, rc, &out);
+		p->at = out.now;
+		p->applied += out.applied;
+		off = to;
+	}
+	if ((rc = kevo_sync(p->db)) != 0)
+		cli_fail(p->db, rc);
+}
+
+/* The last commit that may be applied now, at most last. */
+static uint64_t
+allowed(struct apply *p, const struct kv_image *img, uint64_t last)
+{
+	uint64_t now = kv_now_ns(), seq, delay;
+
+	if (p->until_seq < last)
+		last = p->until_seq;
+	if (img->last_ns > p->until_ns &&
+	    (seq = kv_image_seq_at(img, p->until_ns)) < last)
+		last = seq;
+	if (last < img->last_seq && (p->until_seq <= last ||
+	    p->until_ns < img->last_ns))
+		p->reached = 1;
+	if (p->delay_ms < 0)
+		return last;
+	delay = (uint64_t)p->delay_ms * 1000000u;
+	if (now < delay)
+		return 0;
+	seq = kv_image_seq_at(img, now - delay);
+	return seq < last ? seq : last;
+}
+
+/* Apply what is new in an image.  1: there was something. */
+static int
+take(struct apply *p, const struct kv_image *img, const char *name)
+{
+	struct kv_accept_to to = { .at = p->at,
+		.history = kv_applier_history(p->applier) };
+	uint64_t last, end, chain;
+	struct kv_accept v;
+	int rc;
+
+	memcpy(to.db, p->a->id, sizeof(to.db));
+	kv_accept(img, &to, &v);
+	if (v.verdict == KV_ACCEPT_SKIP || v.verdict == KV_ACCEPT_SHORT)
+		return 0;
+	if (v.verdict != KV_ACCEPT_APPLY) {
+		rc = kv_accept_fail(&p->a->env, &v, img, &to, name,
+		    p->db->path);
+		fail(p, rc);
+	}
+	last = allowed(p, img, v.last);
+	if (last < v.first || kv_image_at(img, last, &end, &chain) != 0)
+		return 0;
+	append(p, img, v.off, end);
+	return 1;
+}
+
+/* ---- the archive ------------------------------------------------------- */
+
+/* Epochs that the replica does not know, in order. */
+static void
+take_epochs(struct apply *p)
+{
+	const struct kv_history *ours;
+	char text[KV_EPOCH_TEXT_MAX];
+	struct kv_applied out;
+	size_t len;
+	int rc;
+
+	for (size_t i = 0; i < p->a->history.n; i++) {
+		const struct kv_epoch *e = &p->a->history.v[i];
+
+		ours = kv_applier_history(p->applier);
+		if (kv_history_find(ours, e->epoch) != NULL &&
+		    kv_history_find(ours, e->epoch)->nonce == e->nonce)
+			continue;
+		len = kv_epoch_print(text, e);
+		memset(&out, 0, sizeof(out));
+		rc = kv_apply_epoch(p->applier, text, len, &out);
+		check(p, rc, &out);
+	}
+}
+
+/* The segment that follows the replica's position, or NULL. */
+static const struct kv_archive_seg *
+next_segment(struct apply *p)
+{
+	const struct kv_history *h = kv_applier_history(p->applier);
+	const struct kv_epoch *e = kv_history_of(h, p->at.seq + 1);
+
+	return e != NULL ? kv_archive_find(p->a, e->epoch, p->at.seq + 1) :
+	    NULL;
+}
+
+/* The first commit behind the position that the archive has; 0: none. */
+static uint64_t
+first_behind(const struct apply *p)
+{
+	uint64_t best = 0;
+
+	for (size_t i = 0; i < p->a->nseg; i++)
+		if (p->a->seg[i].first > p->at.seq && (best == 0 ||
+		    p->a->seg[i].first < best))
+			best = p->a->seg[i].first;
+	return best;
+}
+
+static void
+check_gap(struct apply *p)
+{
+	uint64_t first = first_behind(p);
+
+	if (first == 0)
+		return;
+	kv_ship_fail(&p->a->env, KV_SHIP_GAP, "%s: need commit %" PRIu64
+	    ", the next one in %s is %" PRIu64 "; this replica cannot "
+	    "continue; next: restore it from a base", p->db->path,
+	    p->at.seq + 1, p->a->path, first);
+	fail(p, KV_SHIP_GAP);
+}
+
+static void
+take_segments(struct apply *p)
+{
+	const struct kv_archive_seg *seg;
+	char file[KV_ARCHIVE_PATH_LEN];
+	struct kv_image img;
+	int rc, more = 1;
+
+	while (more && !p->reached && !cli_stopped() &&
+	    (seg = next_segment(p)) != NULL) {
+		kv_archive_seg_path(file, seg);
+		if ((rc = kv_archive_load(p->a, seg, &img)) != 0)
+			fail(p, rc);
+		more = take(p, &img, kv_path(&p->a->dir, file));
+		kv_image_release(&img);
+	}
+	if (more && !p->reached && !cli_stopped())
+		check_gap(p);
+}
+
+static void
+take_tail(struct apply *p)
+{
+	char file[KV_ARCHIVE_PATH_LEN];
+	struct kv_image img;
+	int rc;
+
+	if (p->reached || cli_stopped())
+		return;
+	rc = kv_tail_load(p->a, &img, file, sizeof(file));
+	if (rc == KEVO_NOTFOUND)
+		return;
+	if (rc != 0)
+		fail(p, rc);
+	take(p, &img, kv_path(&p->a->dir, file));
+	kv_image_release(&img);
+}
+
+/* The replica is the archive's, and no further than what it can be. */
+static void
+check_end(struct apply *p)
+{
+	struct kv_position end;
+	int rc;
+
+	if ((rc = kv_archive_position(p->a, &end)) != 0)
+		fail(p, rc);
+	if (end.epoch != p->at.epoch || end.seq != p->at.seq ||
+	    end.chain == p->at.chain)
+		return;
+	kv_ship_fail(&p->a->env, KV_SHIP_FORK, "%s: at commit %" PRIu64
+	    " it has chain %016" PRIx64 ", %s has %016" PRIx64 ": two writers "
+	    "or a cloned disk; next: find out which of both is to live",
+	    p->db->path, end.seq, p->at.chain, p->a->path, end.chain);
+	fail(p, KV_SHIP_FORK);
+}
+
+/* What the archive says of the primary, for who asks how stale we are. */
+static void
+beat(struct apply *p)
+{
+	struct kv_position at;
+	uint64_t when;
+
+	if (walship_source_read(p->a, &at, &when) == 0)
+		kv_apply_beat(p->db, at.seq, when);
+}
+
+static void
+pass(struct apply *p)
+{
+	int rc;
+
+	if ((rc = kv_archive_read_epochs(p->a)) != 0 ||
+	    (rc = kv_archive_list(p->a)) != 0)
+		fail(p, rc);
+	take_epochs(p);
+	take_segments(p);
+	take_tail(p);
+	check_end(p);
+	beat(p);
+}
+
+/* ---- the command ------------------------------------------------------- */
+
+static void
+follow(struct apply *p)
+{
+	struct walship_watch *w = walship_watch_open(p->a);
+
+	while (!cli_stopped() && !p->reached)
+		if (walship_watch_wait(w, p->delay_ms >= 0 ? 1000 : -1))
+			pass(p);
+	walship_watch_close(w);
+}
+
+/* A replica that is missing is begun with nothing in it, if the archive has
+ * the log from its first commit on. */
+static void
+create(struct apply *p, const char *into)
+{
+	struct kv_image tail;
+	struct stat st;
+	int rc, whole;
+	mode_t mask;
+
+	if (stat(into, &st) == 0 || errno != ENOENT)
+		return;
+	if ((rc = kv_archive_list(p->a)) != 0)
+		fail(p, rc);
+	whole = p->a->nseg > 0 && p->a->seg[0].first == 1;
+	if (p->a->nseg == 0 && kv_tail_load(p->a, &tail, NULL, 0) == 0) {
+		whole = tail.head.first_seq == 1;
+		kv_image_release(&tail);
+	}
+	if (!whole) {
+		kv_ship_fail(&p->a->env, KV_SHIP_GAP, "%s: it does not begin "
+		    "with commit 1, so %s cannot be made of it alone; next: "
+		    "restore it from a base", p->a->path, into);
+		fail(p, KV_SHIP_GAP);
+	}
+	umask(mask = umask(0));
+	rc = kv_replica_create(&p->a->env, into, 0666 & ~(uint32_t)mask,
+	    &p->a->history.v[0]);
+	if (rc != 0)
+		fail(p, rc);
+}
+
+static void
+open_both(struct apply *p, const char *archive, const char *into)
+{
+	struct cli_open_opts open = { 0, NULL, NULL, NULL };
+	int rc;
+
+	p->a = walship_archive_open(archive);
+	create(p, into);
+	p->db = cli_open(into, &open);
+	if ((rc = kv_position_now(p->db, KV_AT_SYNCED, &p->at)) != 0 ||
+	    (rc = kv_applier_open(p->db, &p->applier)) != 0)
+		cli_fail(p->db, rc);
+}
+
+static void
+option(struct apply *p, const char **into, int id, const char *arg)
+{
+	switch (id) {
+	case OPT_INTO:
+		*into = arg;
+		break;
+	case OPT_FOLLOW:
+		p->follow = 1;
+		break;
+	case OPT_DELAY:
+		p->delay_ms = cli_duration_ms("--delay", arg);
+		if (p->delay_ms < 0)
+			cli_usage("--delay: inf would never end");
+		break;
+	case OPT_UNTIL_SEQ:
+		p->until_seq = cli_number("--until-seq", arg, UINT64_MAX - 1);
+		break;
+	case OPT_UNTIL_TIME:
+		p->until_ns = walship_time("--until-time", arg);
+	}
+}
+
+int
+walship_apply(struct cli_args *a)
+{
+	struct apply p = { .delay_ms = -1, .until_seq = UINT64_MAX,
+		.until_ns = UINT64_MAX };
+	struct cli_open_opts common = { 0, NULL, NULL, NULL };
+	const char *into = NULL;
+	struct walship_words w;
+	int id;
+
+	walship_words_init(&w);
+	while ((id = walship_next(a, &w)) != 0)
+		if (!cli_common(&common, a, id))
+			option(&p, &into, id, a->arg);
+	walship_words_check(&w, 1, 1, "ARCHIVE");
+	if (into == NULL)
+		cli_usage("--into is missing");
+	open_both(&p, w.word[0], into);
+	cli_signals();
+	pass(&p);
+	if (p.follow)
+		follow(&p);
+	if (cli_verbose)
+		cli_msg("applied %" PRIu64 ", at commit %" PRIu64, p.applied,
+		    p.at.seq);
+	kv_applier_close(p.applier);
+	kv_archive_close(p.a);
+	if (cli_stopped())
+		cli_die_by_signal();
+	return cli_close(p.db, 0);
+}
