@@ -2,6 +2,7 @@
  * kevo-check: is every byte as it was written?  And put in order what is not.
  */
 #include <inttypes.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,11 +48,12 @@ struct report {
 
 /* ---- for people -------------------------------------------------------- */
 
+/* The name of a database has up to PATH_MAX bytes. */
 static void __attribute__((format(printf, 1, 2)))
 say(const char *fmt, ...)
 {
-	uint8_t safe[4096];
-	char line[1024];
+	uint8_t safe[4 * (PATH_MAX + 1024)];
+	char line[PATH_MAX + 1024];
 	va_list ap;
 	int n;
 

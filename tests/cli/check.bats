@@ -65,6 +65,17 @@ first() {
 	matches "$output" "damage: $seg: missing; lost: the commits * to *"
 }
 
+@test "check: a long path does not hide what was found" {
+	local name dir
+	name=$(printf 'x%.0s' {1..200})
+	dir=$name/$name/$name/$name/$name/$name
+	mkdir -p "$dir"
+	make "$dir/a.kv"
+	flip "$(first "$dir/a.kv/wal")" 30000
+	run -1 --separate-stderr kevo-check -q "$dir/a.kv"
+	matches "$output" "damage: $dir/a.kv/wal/*: not the records that were written; lost: commit *"
+}
+
 @test "check: a damaged table names the keys that are lost" {
 	make a.kv
 	table=$(first a.kv/table)
