@@ -103,6 +103,44 @@ with_records() {
 	is v kevo-get a.kv k
 }
 
+@test "readers: see what is written over a lower layer of overlayfs" {
+	[ "$(id -u)" -eq 0 ] || skip 'needs to mount'
+	unshare -m true 2>/dev/null || skip 'no mount namespaces here'
+	cat >inside.sh <<-'EOF'
+		mkdir disk && mount -t tmpfs none disk && cd disk || exit 99
+		mkdir low work1 one up work2 two
+		mount -t overlay -o lowerdir=low,upperdir=up,workdir=work1 \
+			none one || exit 99
+		set -e
+		kevo-put one/a.kv k old
+		umount one
+		# What was made there is a lower layer now, in the same boot.
+		mkdir up2
+		mount -t overlay -o lowerdir=up,upperdir=up2,workdir=work2 \
+			none two || exit 99
+		mkfifo ask
+		kevo-get -i -f tsv two/a.kv <ask >told &
+		exec 9>ask
+		# So many that the reader maps what it reads.
+		for i in 1 2 3 4 5 6 7 8 9 10; do echo k >&9; done
+		until [ "$(wc -l <told)" -eq 10 ]; do sleep 0.01; done
+		kevo-put two/a.kv k new
+		n=10
+		while [ "$n" -lt 300 ] && ! grep -q new told; do
+			n=$((n + 1))
+			echo k >&9
+			until [ "$(wc -l <told)" -eq "$n" ]; do sleep 0.01; done
+		done
+		exec 9>&-
+		wait
+		tail -n 1 told
+		[ "$(kevo-get two/a.kv k)" = new ]
+	EOF
+	run unshare -m sh inside.sh
+	[ "$status" -ne 99 ] || skip 'may not mount here'
+	equal "$status: answer" "$output" $'k\tnew'
+}
+
 @test "readers: never create; writers create only in a place that is free" {
 	absent() {
 		fails 66 'no.kv: no such database*' "$@" || return
