@@ -27,12 +27,15 @@ static const struct command {
 	int (*run)(struct cli_args *a);
 } commands[] = {
 	{ &walship_apply_tool, walship_apply },
+	{ &walship_base_tool, walship_base },
+	{ &walship_drill_tool, walship_drill },
 	{ &walship_fence_tool, walship_fence },
 	{ &walship_known_loss_tool, walship_known_loss },
 	{ &walship_pos_tool, walship_pos },
 	{ &walship_promote_tool, walship_promote },
 	{ &walship_recv_tool, walship_recv },
 	{ &walship_rejoin_tool, walship_rejoin },
+	{ &walship_restore_tool, walship_restore },
 	{ &walship_send_tool, walship_send },
 	{ &walship_slot_tool, walship_slot },
 	{ &walship_status_tool, walship_status },

@@ -86,5 +86,10 @@ int walship_slot(struct cli_args *a);
 int walship_status(struct cli_args *a);
 int walship_tail(struct cli_args *a);
 int walship_verify(struct cli_args *a);
+extern const struct cli_tool walship_base_tool, walship_restore_tool,
+    walship_drill_tool;
+int walship_base(struct cli_args *a);
+int walship_restore(struct cli_args *a);
+int walship_drill(struct cli_args *a);
 
 #endif /* WALSHIP_H */

@@ -274,3 +274,42 @@ kv_table_verify(struct kv_env *env, struct kv_table *t)
 	stop(&w);
 	return rc;
 }
+
+/* Each unit by its hash, and that there is nothing between them. */
+static int
+check_units(struct walk *w)
+{
+	const struct kv_table *t = w->t;
+	uint64_t last = 0, off;
+	int rc;
+
+	for (uint32_t i = 0; i < t->ngroups; i++, last = off) {
+		off = (uint64_t)get_le32(t->places + (size_t)i * 4) <<
+		    t->unit_shift;
+		if (off == last)
+			continue;
+		if (off >= t->data_len)
+			return bad(w, "an entry of the sorted index is "
+			    "wrong");
+		if ((rc = check_gap(w, off)) != 0)
+			return rc;
+		if (!kv_unit_sound(t->map + off, t->data_len - off, t->seed,
+		    off))
+			return kv_table_damaged(w->env, w->t, "the hash of a "
+			    "block is wrong", off);
+	}
+	return check_gap(w, t->data_len);
+}
+
+int
+kv_table_verify_hashes(struct kv_env *env, struct kv_table *t)
+{
+	struct walk w;
+	int rc = start(&w, env, t);
+
+	if (rc == 0 && (rc = check_head(&w)) == 0 &&
+	    (rc = check_pages(&w)) == 0)
+		rc = check_units(&w);
+	stop(&w);
+	return rc;
+}

@@ -452,7 +452,7 @@ put_table(struct write *w, const struct kv_table_info *info)
 		return kv_view_lost(db, db->view, "table", info->number);
 	if (rc != 0)
 		return rc;
-	if ((rc = kv_table_verify(&db->env, t)) == 0 &&
+	if ((rc = kv_table_verify_hashes(&db->env, t)) == 0 &&
 	    (rc = begin(w, &m)) == 0 &&
 	    (rc = put(w, t->map, (size_t)info->size)) == 0)
 		rc = end(w, &m);

@@ -1,0 +1,180 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2154
+# kevo-walship base, restore and drill.  The archives themselves are
+# tests/cli/backup.bats' and restore.bats'.
+
+load walship
+setup() {
+	common_setup
+	run kevo-walship base nothing --to x
+	[ "$status" -ne 69 ] || skip 'built without libarchive'
+}
+teardown() { common_teardown; }
+
+# make DB: commits 1 to 60, the first 40 of them in tables.
+make() {
+	kevo-init -q --set memtable_bytes=64K --set compaction=manual "$1"
+	put "$1" 1 40
+	kevo-compact --full "$1"
+	put "$1" 41 60
+}
+
+# put DB FIRST LAST: commit N sets n to N, and a key of its own.
+put() {
+	local i
+	for i in $(seq "$2" "$3"); do
+		printf 'put\tn\t%s\nput\tkey%05d\t%0500d\n' "$i" "$i" "$i" |
+			kevo-txn -i "$1"
+	done
+}
+
+same() {
+	cmp <(kevo-scan -m "$1") <(kevo-scan -m "$2")
+}
+
+@test "base: through a pipe, a replica that goes on" {
+	make data.kv
+	kevo-walship base data.kv --to - | kevo-walship restore - --into r.kv
+	same data.kv r.kv
+	ok kevo-check -q r.kv
+	fails 77 'r.kv: a replica*' kevo-put r.kv k v
+	put data.kv 61 70
+	kevo-walship send data.kv --to - | kevo-walship recv --apply r.kv
+	same data.kv r.kv
+	is "$(kevo-walship pos data.kv)" kevo-walship pos r.kv
+}
+
+@test "base: only what is on disk" {
+	make data.kv
+	kevo-put --sync=none data.kv late 1
+	kevo-walship base data.kv --to - | tar -xf -
+	is 60 kevo-get data n
+	no kevo-get data late
+}
+
+@test "base: a slot is there before the base is" {
+	make data.kv
+	ok kevo-walship base data.kv --to archive --slot r1
+	matches "$(kevo-walship slot data.kv list)" 'r1*'
+	ok kevo-walship base data.kv --to archive --slot r1
+}
+
+@test "base: a name is given once; the same again is success" {
+	make data.kv
+	ok kevo-walship base data.kv --to archive
+	ok kevo-walship base data.kv --to archive
+	is 1 sh -c 'ls archive/base | wc -l'
+	file=$(find archive/base -type f)
+	matches "$file" 'archive/base/00000001-000000000000003c.tar'
+	need xxhsum
+	(cd archive && xxhsum -c state/SUMS >../out 2>&1)
+	printf x >>"$file"
+	fails 84 'conflict: *exists with other contents*' kevo-walship base \
+		data.kv --to archive
+	is '' find archive/base -name '.*'
+	kevo-init -q other.kv
+	fails 83 'wrong-db: *' kevo-walship base other.kv --to archive
+}
+
+@test "base: options that are wrong" {
+	make data.kv
+	fails 64 '--to is missing*' kevo-walship base data.kv
+	fails 64 'DB is missing*' kevo-walship base --to archive
+	fails 66 'gone: cannot open: *' kevo-walship base data.kv --to a \
+		--since gone
+	fails 66 'gone.kv: no such database' kevo-walship base gone.kv --to -
+	fails 64 '--into is missing*' kevo-walship restore archive
+	fails 64 '*do not go together*' kevo-walship restore archive --into x \
+		--until-seq 1 --until-time 2026-01-01T00:00:00Z
+}
+
+@test "restore: base, increment and log, as of any commit and time" {
+	make data.kv
+	ok kevo-walship base data.kv --to archive
+	base=$(find archive/base -type f)
+	put data.kv 61 70
+	ok kevo-walship send data.kv --to archive
+	ok kevo-walship base data.kv --to archive --since "$base"
+	is 2 sh -c 'ls archive/base | wc -l'
+	put data.kv 71 75
+	time=$(date -u +%Y-%m-%dT%H:%M:%S.%NZ)
+	put data.kv 76 80
+	ok kevo-walship send data.kv --to archive
+	ok kevo-walship restore archive --into all.kv
+	same data.kv all.kv
+	for n in 40 47 60 65 70 73 80; do
+		ok kevo-walship restore archive --into "at$n.kv" \
+			--until-seq "$n"
+		is "$n" kevo-get "at$n.kv" n
+		matches "$(kevo-walship pos "at$n.kv")" "1.*:$n:*"
+		ok kevo-check -q "at$n.kv"
+	done
+	ok kevo-walship restore archive --into then.kv --until-time "$time"
+	is 75 kevo-get then.kv n
+	fails 81 'gap: *need commit 81*' kevo-walship restore archive \
+		--into new.kv --until-seq 81
+	fails 81 'gap: commit 39: not in these backups*' kevo-walship \
+		restore archive --into new.kv --until-seq 39
+	[ ! -e new.kv ] && [ ! -e .new.kv.restore ]
+}
+
+@test "restore: --detached is a primary that nobody takes for the original" {
+	make data.kv
+	kevo-walship base data.kv --to archive
+	kevo-walship send data.kv --to archive
+	ok kevo-walship restore archive --into a.kv --detached
+	ok kevo-walship restore archive --into b.kv --detached
+	is 60 kevo-get a.kv n
+	ok kevo-put a.kv k a
+	ok kevo-put b.kv k b
+	matches "$(kevo-walship pos a.kv)" '2.*'
+	[ "$(kevo-walship pos a.kv | cut -d: -f1)" != \
+		"$(kevo-walship pos b.kv | cut -d: -f1)" ]
+	ok kevo-check -q a.kv
+}
+
+@test "restore: --dry-run writes nothing" {
+	make data.kv
+	kevo-walship base data.kv --to archive
+	ok kevo-walship restore archive --into new.kv -n
+	matches "$output" 'new.kv: would be restored *'
+	[ ! -e new.kv ] && [ ! -e .new.kv.restore ]
+}
+
+@test "restore: an archive without a base, a torn one, and what is there" {
+	make data.kv
+	kevo-walship send data.kv --to archive
+	fails 81 'gap: archive: there is no base in it*' kevo-walship restore \
+		archive --into new.kv
+	kevo-walship base data.kv --to archive
+	base=$(find archive/base -type f)
+	head -c 9000 "$base" >torn
+	mv torn "$base"
+	fails 75 'short: *' kevo-walship restore archive --into new.kv
+	fails 73 './data.kv: not empty' kevo-walship restore archive \
+		--into data.kv
+	kevo-walship base data.kv --to - | head -c 9000 >torn
+	fails 75 'short: *' kevo-walship restore - --into new.kv <torn
+	[ ! -e new.kv ] && [ ! -e .new.kv.restore ]
+}
+
+@test "drill: restores, checks, times, and tells of it" {
+	make data.kv
+	kevo-walship base data.kv --to archive
+	kevo-walship send data.kv --to archive
+	mkdir room
+	ok kevo-walship drill archive --into room --max-time 1m \
+		--check '[ "$(kevo-get @ n)" = 60 ]'
+	matches "$(cat archive/state/drills)" '20*Z good, commit 60, *'
+	fails 87 'failed: "exit 3": exit 3 *' kevo-walship drill archive \
+		--into room --check 'exit 3'
+	fails 87 'failed: *the limit is 0' kevo-walship drill archive \
+		--into room --max-time 0
+	matches "$(tail -n 1 archive/state/drills)" '*failed with 87*'
+	rm archive/base/*
+	fails 81 'gap: *' kevo-walship drill archive --into room
+	matches "$(tail -n 1 archive/state/drills)" '*failed with 81*'
+	is '' ls -A room
+	run -0 kevo-walship status archive
+	matches "$output" '*drill * ago*'
+}
