@@ -313,7 +313,7 @@ offer_operand(struct shell *sh, struct shell_choices *c,
 		offer(c, t, "TRANSACTION");
 		offer(c, t, "READONLY");
 	} else if (word_is(t, 0, ".open") || word_is(t, 0, ".read") ||
-	    word_is(t, 0, ".output")) {
+	    word_is(t, 0, ".output") || word_is(t, 0, ".backup")) {
 		offer_files(c, t);
 	} else if (word_is(t, 0, ".check")) {
 		offer(c, t, "fast");

@@ -196,6 +196,21 @@ run_check(struct shell *sh, struct shell_text *t)
 }
 
 static int
+run_backup(struct shell *sh, struct shell_text *t)
+{
+	char name[] = "kevo-backup", output[] = "-o", end[] = "--";
+	char path[WORD_ROOM];
+	int rc;
+
+	if ((rc = operand(sh, t, path)) != 0)
+		return rc;
+	if (path[0] == '\0')
+		return shell_fail(sh, EX_USAGE_, "usage: .backup FILE");
+	return shell_tool(sh, (char *[]){ name, output, path, end, sh->path,
+	    NULL });
+}
+
+static int
 run_stats(struct shell *sh, struct shell_text *t)
 {
 	static const char *const modes[] = { "default", "full", "batch",
@@ -453,6 +468,8 @@ const struct shell_command shell_dots[] = {
 	    run_compact },
 	{ ".check", "[fast]", "look whether everything is as it was written",
 	    run_check },
+	{ ".backup", "FILE", "write all of it as an archive that any tar unpacks",
+	    run_backup },
 	{ ".mode", "[rows|FORMAT]", "how GET and SCAN show records",
 	    run_mode },
 	{ ".limit", "[N]", "show at most N rows of a SCAN (0: all)",

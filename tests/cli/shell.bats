@@ -269,7 +269,7 @@ Transaction committed (T ms)
 	is d kevo-scan -k a.kv d
 	for line in PUT 'PUT k' 'GET' 'GET a b' 'GET ""' 'PUT "" v' 'GET "a' \
 		'GET "a"b' 'GET "\q"' 'DELETE a b' 'COMMIT x' '.compact x' \
-		'.backup x' '.check x' '.watch' '.exit now' '.limit x' \
+		'.backup' '.check x' '.watch' '.exit now' '.limit x' \
 		'.mode xml' '.timer maybe' '.open' '.read' 'ä'; do
 		script 64 "$line"
 		matches "$stderr" 'kevo-shell: *'
@@ -327,6 +327,24 @@ Transaction committed (T ms)
 	script 65 $'.mode text\nSCAN\nPUT never 1'
 	script 65 $'.mode text\nSCAN\nPUT z 1' --keep-going
 	is 1 kevo-get a.kv z
+}
+
+@test "shell: .check and .backup run the tools, on what everybody sees" {
+	kevo-put a.kv a 1
+	script 0 $'.check fast\n.check\nBEGIN\nPUT b 2\n.backup copy.tar\nROLLBACK'
+	matches "$output" '*sound: *sound: *'
+	kevo-restore -q copy.kv copy.tar
+	is $'a\t1' kevo-scan copy.kv
+	script 73 $'.backup no/such/copy.tar\nPUT never 1'
+	no kevo-get a.kv never
+	script 66 $'.close\n.check'
+	# What it says goes where answers go.
+	script 0 $'.output report\n.check'
+	matches "$(cat report)" '*sound: *'
+	printf x | dd of=a.kv/wal/0000000000000001.seg bs=1 seek=150 \
+		conv=notrunc status=none
+	run -0 --separate-stderr kevo-shell a.kv <<<$'.check\n.version'
+	matches "$output" 'damage: *kevo *'
 }
 
 @test "shell: a busy lock is 75, and names the holder" {

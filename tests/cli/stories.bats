@@ -74,6 +74,27 @@ stub() {
 	is 0 kevo-scan -c jobs.kv
 }
 
+@test "story 3: job queue, at least once" {
+	seq 3 | sed 's/.*/todo:&\techo & >>done/' | kevo-put -i jobs.kv
+	run -0 story 3
+	equal work "$(cat done)" $'1\n2\n3'
+	is 0 kevo-scan -c jobs.kv
+	# A worker that dies leaves its job where the next one can find it.
+	kevo-put jobs.kv todo:4 'kill -9 $PPID'
+	run -137 --separate-stderr story 3
+	is 'kill -9 $PPID' kevo-get jobs.kv doing:4
+	is 1 kevo-scan -c jobs.kv
+	# Two at once share the jobs.
+	seq 5 24 | sed 's/.*/todo:&\techo & >>shared/' | kevo-put -i jobs.kv
+	printed 3 >story.sh
+	background sh -u story.sh
+	first=$child
+	background sh -u story.sh
+	wait "$first"
+	ends 0
+	cmp <(sort -n shared) <(seq 5 24)
+}
+
 @test "story 4: cache in a shell script" {
 	stub date <<<'echo run; echo called >>calls'
 	run -0 story 4
@@ -81,6 +102,15 @@ stub() {
 	run -0 story 4
 	matches "$output" '*run'
 	equal calls "$(cat calls)" called
+}
+
+@test "story 5: config store with a guarded transaction" {
+	kevo-put conf.kv svc/web/port 80
+	run -0 story 5
+	equal output "$output" 1
+	is $'svc/web/port\t8080\nsvc/web/rev\t1' kevo-scan conf.kv
+	run -1 story 5
+	is $'svc/web/port\t8080\nsvc/web/rev\t1' kevo-scan conf.kv
 }
 
 @test "story 6: log index, prefix scan" {
@@ -115,6 +145,61 @@ stub() {
 	run -0 story 8
 	equal features "$output" $'feat:ada\t36\nfeat:böb\t7'
 	is '{"age":36,"n_tags":2}' kevo-get feat.kv feat:ada
+}
+
+@test "story 11: backup to a tar on object storage, then prove it" {
+	need zstd
+	printf 'a\t1\nb\t2\n' | kevo-put -i data.kv
+	stub rclone <<'X'
+mkdir -p remote/backups
+case $1 in
+rcat) cat >"remote/${2#remote:}" ;;
+cat) cat "remote/${2#remote:}" ;;
+esac
+X
+	run -0 story 11
+	matches "$output" '*backup is sound'
+	[ ! -e drill.kv ]
+	# One that was cut is not.
+	stub rclone <<'X'
+mkdir -p remote/backups
+case $1 in
+rcat) cat >"remote/${2#remote:}" ;;
+cat) head -c 300 "remote/${2#remote:}" ;;
+esac
+X
+	run story 11
+	[ "$status" -ge 64 ]
+	run ! grep -q 'backup is sound' <<<"$output"
+}
+
+@test "story 12: restore without kevo installed" {
+	need bsdtar zstd
+	printf 'a\t1\nb\t2\n' | kevo-put -i data.kv
+	kevo-backup -q -z zstd -o data-2026-11-22.tar.zst data.kv
+	run -0 story 12
+	matches "$output" '*FORMAT*'
+	is $'a\t1\nb\t2' kevo-scan data
+	ok kevo-put data c 3
+}
+
+@test "story 13: point in time, undo a bad deploy" {
+	local now
+	kevo-put data.kv svc/port 80
+	kevo-backup -q -z zstd -o full.tar.zst data.kv
+	kevo-put data.kv svc/port 8080
+	now=$(date -u +%FT%TZ)
+	# Commits are of a later second than the one that is asked for.
+	later() { [ "$(date -u +%FT%TZ)" != "$now" ]; }
+	wait_for later
+	now=$(date -u +%FT%TZ)
+	wait_for later
+	kevo-put data.kv svc/port bad
+	kevo-backup -q -z zstd --base=full.tar.zst -o incr-1.tar.zst data.kv
+	printed 13 | sed "s/2026-11-22T13:59:00Z/$now/" >story.sh
+	grep -q "$now" story.sh
+	run -1 --separate-stderr bash -u story.sh
+	equal differences "$output" $'1c1\n< svc/port\t8080\n---\n> svc/port\tbad'
 }
 
 @test "story 14: optimistic update with versions" {
@@ -220,6 +305,22 @@ stub() {
 		kevo-put -i sess.kv
 	run -0 story 22
 	is $'sess:2\tlive' kevo-scan sess.kv
+}
+
+@test "story 24: monitoring and upkeep" {
+	seq 100 | kevo-put -k -i data.kv
+	stub check_kevo <<<"exec '$root/contrib/check_kevo' \"\$@\""
+	stub systemctl <<<'echo "$*" >systemctl.args'
+	mkdir textfiles
+	TEXTFILE_DIR=$PWD/textfiles run -0 story 24
+	matches "$output" '*OK*'
+	grep -q '^kevo_' textfiles/kevo-data.prom
+	equal units "$(cat systemctl.args)" \
+		'enable --now kevo-compact@data.timer kevo-check@data.timer'
+	grep -q '<svg' kevo.svg
+	for unit in kevo-compact@ kevo-check@; do
+		find "$root/contrib" -name "$unit.timer" | grep -q .
+	done
 }
 
 @test "story 25: one process for many lookups" {
