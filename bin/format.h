@@ -98,6 +98,14 @@ void format_write_delete(const struct format *f,
     const struct kevo_record *rec);		/* resp and ops only */
 void format_end(const struct format *f);
 
+/*
+ * Write a change of kevo_feed_change(), with its version: in FORMAT_TSV
+ * VERSION, `put` or `delete`, KEY and VALUE, in FORMAT_NUL the same four
+ * fields, in FORMAT_JSONL an object; in FORMAT_OPS without the version.  No
+ * other format has changes.
+ */
+void format_write_change(const struct format *f, const struct kevo_change *c);
+
 /* A key for a message: escaped, cut to 60 characters; static buffer. */
 const char *format_show_key(const void *key, size_t klen);
 

@@ -184,4 +184,10 @@ size_t json_decode(uint8_t *dst, const struct json_string *s);
 size_t json_encode(uint8_t *dst, const uint8_t *src, size_t len);
 size_t json_encode_terminal(uint8_t *dst, const uint8_t *src, size_t len);
 
+/* Write a member to cli_out, as NAME or, if it is not UTF-8, NAME_base64; and
+ * a time as seconds. */
+void json_put_member(const struct format *f, const char *name, const void *p,
+    size_t len);
+void json_put_seconds(uint64_t ns);
+
 #endif /* FORMAT_INTERNAL_H */

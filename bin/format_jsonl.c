@@ -304,8 +304,8 @@ put_base64(const char *name, const void *p, size_t len)
 	format_puts("\"");
 }
 
-static void
-put_member(const struct format *f, const char *name, const void *p,
+void
+json_put_member(const struct format *f, const char *name, const void *p,
     size_t len)
 {
 	if (f->kind == FORMAT_JSONL64 || !utf8_valid(p, len)) {
@@ -354,7 +354,7 @@ put_value(const struct format *f, const struct kevo_record *rec)
 {
 	if (!f->json_values || f->kind == FORMAT_JSONL64 ||
 	    !json_valid(rec->value, rec->vlen)) {
-		put_member(f, "value", rec->value, rec->vlen);
+		json_put_member(f, "value", rec->value, rec->vlen);
 		return;
 	}
 	format_puts("\"value\":");
@@ -363,8 +363,8 @@ put_value(const struct format *f, const struct kevo_record *rec)
 }
 
 /* Seconds, with as many decimals as they need. */
-static void
-put_seconds(uint64_t ns)
+void
+json_put_seconds(uint64_t ns)
 {
 	uint8_t digits[10];
 	uint64_t part = ns % 1000000000;
@@ -385,7 +385,7 @@ write_jsonl(const struct format *f, const struct kevo_record *rec)
 {
 	format_puts("{");
 	if (!f->values_only)
-		put_member(f, "key", rec->key, rec->klen);
+		json_put_member(f, "key", rec->key, rec->klen);
 	if (!f->values_only && !f->keys_only)
 		format_puts(",");
 	if (!f->keys_only)
@@ -395,7 +395,7 @@ write_jsonl(const struct format *f, const struct kevo_record *rec)
 		format_putn(rec->version);
 		if (rec->expires_ns != 0) {
 			format_puts(",\"expires\":");
-			put_seconds(rec->expires_ns);
+			json_put_seconds(rec->expires_ns);
 		}
 	}
 	format_puts("}\n");

@@ -14,7 +14,7 @@
 #include "ship/base.h"
 #include "when.h"
 
-enum { OPT_SINCE = 400, OPT_BASE };
+enum { OPT_BASE = 400 };
 
 static const struct cli_opt opts[] = {
 	{ 'o', 'o', "output", CLI_REQUIRED, "FILE",

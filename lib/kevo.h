@@ -494,9 +494,9 @@ struct kevo_feed_start {
 
 /*
  * Returns 0 with *out set, KEVO_EHISTORY, KEVO_EINVAL (there is no such
- * commit yet; the position is malformed; the handle is joined to a
- * transaction), KEVO_ECORRUPT, KEVO_EIO, KEVO_EPERM or KEVO_ENOMEM.  The
- * handle must outlive the feed.
+ * commit yet; the position is malformed), KEVO_EPERM (also: the handle has
+ * joined a transaction), KEVO_ECORRUPT, KEVO_EIO or KEVO_ENOMEM.  The handle
+ * must outlive the feed.
  */
 int kevo_feed_open(struct kevo *db, const struct kevo_feed_start *start,
     struct kevo_feed **out);

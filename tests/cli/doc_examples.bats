@@ -72,6 +72,10 @@ page() {
 	page kevo-scan.1
 	matches "$(cat out)" '*they differ*'
 }
+@test "examples: kevo-watch" {
+	page kevo-watch.1
+	equal lines "$(wc -l <page/new.txt)" 2
+}
 @test "examples: kevo-incr" {
 	page kevo-incr.1
 	matches "$(cat out)" 'order 1'
