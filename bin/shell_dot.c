@@ -468,7 +468,7 @@ const struct shell_command shell_dots[] = {
 	    run_compact },
 	{ ".check", "[fast]", "look whether everything is as it was written",
 	    run_check },
-	{ ".backup", "FILE", "write all of it as an archive that any tar unpacks",
+	{ ".backup", "FILE", "write all of it as an archive, for any tar",
 	    run_backup },
 	{ ".mode", "[rows|FORMAT]", "how GET and SCAN show records",
 	    run_mode },

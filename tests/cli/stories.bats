@@ -42,7 +42,7 @@ stub() {
 	for n in {1..25}; do
 		printed "$n" >story.sh
 		[ -s story.sh ]
-		shell=sh
+		shell='sh'
 		case $n in
 		13 | 20 | 21 | 25) shell=bash ;;
 		esac
@@ -77,7 +77,7 @@ stub() {
 @test "story 3: job queue, at least once" {
 	seq 3 | sed 's/.*/todo:&\techo & >>done/' | kevo-put -i jobs.kv
 	run -0 story 3
-	equal work "$(cat done)" $'1\n2\n3'
+	equal work "$(cat 'done')" $'1\n2\n3'
 	is 0 kevo-scan -c jobs.kv
 	# A worker that dies leaves its job where the next one can find it.
 	kevo-put jobs.kv todo:4 'kill -9 $PPID'

@@ -209,7 +209,7 @@ nothing_left() {
 	KEVO_TXN=$text ok kevo-put b.kv k w
 	# What is none is not taken for one, and makes no harm.
 	for text in x /etc/passwd ../../x "$text$text" "${text%?}" \
-		"$(printf %5000s | tr ' ' x)" $'\377' 1:2:3:4:5:6:7:8; do
+		"$(printf '%5000s' '' | tr ' ' x)" $'\377' 1:2:3:4:5:6:7:8; do
 		KEVO_TXN=$text run -69 kevo-put a.kv k w
 	done
 	is v kevo-get a.kv k
