@@ -20,16 +20,16 @@
 #include "walship.h"
 #include "walship_base.h"
 
-enum { OPT_BASE_TO = 700, OPT_SINCE, OPT_BWLIMIT, OPT_SLOT };
+enum { OPT_BASE_TO = 700, OPT_BASE_SINCE, OPT_BASE_RATE, OPT_BASE_SLOT };
 
 static const struct cli_opt opts[] = {
 	{ OPT_BASE_TO, 0, "to", CLI_REQUIRED, "ARCHIVE",
 	    "where it goes; -: standard output" },
-	{ OPT_SINCE, 0, "since", CLI_REQUIRED, "FILE",
+	{ OPT_BASE_SINCE, 0, "since", CLI_REQUIRED, "FILE",
 	    "only what the base FILE lacks" },
-	{ OPT_SLOT, 0, "slot", CLI_REQUIRED, "NAME",
+	{ OPT_BASE_SLOT, 0, "slot", CLI_REQUIRED, "NAME",
 	    "keep the log from before the base on" },
-	{ OPT_BWLIMIT, 0, "bwlimit", CLI_REQUIRED, "SIZE",
+	{ OPT_BASE_RATE, 0, "bwlimit", CLI_REQUIRED, "SIZE",
 	    "at most so many bytes a second" },
 	ROW_PROGRESS,
 	ROW_QUIET,
@@ -262,13 +262,13 @@ option(struct base *b, int id, const char *arg)
 	case OPT_BASE_TO:
 		b->to = arg;
 		break;
-	case OPT_SINCE:
+	case OPT_BASE_SINCE:
 		b->since = arg;
 		break;
-	case OPT_SLOT:
+	case OPT_BASE_SLOT:
 		b->slot = arg;
 		break;
-	case OPT_BWLIMIT:
+	case OPT_BASE_RATE:
 		b->rate = cli_size("--bwlimit", arg);
 		break;
 	case OPT_PROGRESS:
