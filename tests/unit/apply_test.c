@@ -147,7 +147,7 @@ test_kills(void)
 	struct kevo *db;
 
 	run_cmd("cp -r %s %s", in_dir("empty"), in_dir("k"));
-	while (at < primary.n && rounds++ < 400) {
+	while (at < primary.n && rounds++ < (getenv("KEVO_LONG") != NULL ? 1000 : 80)) {
 		struct timespec ts = { 0, (long)tap_below(4000000) };
 		pid_t pid;
 		int st;
@@ -176,6 +176,105 @@ test_kills(void)
 	expect(killed > 3);
 	expect(log_is_prefix(&primary, "k", &n));
 	tap_report("kill: what was killed and taken up again is a prefix");
+}
+
+/* ---- read meanwhile ---------------------------------------------------- */
+
+#define WHOLE_KEYS	5
+
+static void
+put_whole(struct kevo *db, unsigned i)
+{
+	struct kevo_batch *b;
+	char key[2] = "a", val[1200];
+
+	must(db, kevo_batch_new(db, &b), "batch");
+	memset(val, 'x', sizeof(val));
+	memcpy(val, &i, sizeof(i));
+	for (int k = 0; k < WHOLE_KEYS; k++) {
+		key[0] = (char)('a' + k);
+		must(db, kevo_batch_put(b, key, 1, val, sizeof(val), 0),
+		    "put");
+	}
+	must(db, kevo_commit(db, b, KEVO_SYNC_NONE, NULL), "commit");
+	kevo_batch_free(b);
+}
+
+static void
+apply_all_slowly(const struct log *l)
+{
+	struct kevo *db = open_it("rr", 0);
+	struct kv_applier *a = begin(db);
+	struct kv_applied out;
+	size_t at = 0;
+
+	while (at < l->n) {
+		size_t to = at + 1 + tap_below(12);
+
+		if (to > l->n)
+			to = l->n;
+		if (apply_piece(a, l, at, to, tap_below(2) ? KEVO_SYNC_FULL :
+		    KEVO_SYNC_NONE, &out) != 0)
+			_exit(3);
+		at = to;
+	}
+	kv_applier_close(a);
+	_exit(kevo_close(db) != 0);
+}
+
+/* All keys of one snapshot are of one commit, and it never goes back. */
+static unsigned
+read_whole(struct kevo *db, unsigned before)
+{
+	unsigned first = 0, v;
+	struct kevo_record rec;
+	struct kevo_iter *it;
+	int n = 0;
+
+	must(db, kevo_iter_new(db, NULL, NULL, &it), "iterate");
+	while (kevo_iter_next(it, &rec) == 0) {
+		memcpy(&v, rec.value, sizeof(v));
+		if (n++ == 0)
+			first = v;
+		expect(v == first);
+	}
+	kevo_iter_free(it);
+	expect((n == 0 && before == 0) || (n == WHOLE_KEYS &&
+	    first >= before));
+	return first;
+}
+
+static void
+test_readers(void)
+{
+	unsigned last = 0, seen = 0;
+	struct kevo *db;
+	struct log l;
+	pid_t pid;
+	int st = 0;
+
+	db = open_it("pp", KEVO_CREATE);
+	must(db, kevo_close(db), "close");
+	copy_db("pp", "rr", REPLICA_ROLE);
+	db = open_it("pp", 0);
+	for (unsigned i = 1; i <= 1500; i++)
+		put_whole(db, i);
+	kevo_close(db);
+	log_read(&l, "pp");
+	if ((pid = fork()) == 0)
+		apply_all_slowly(&l);
+	db = open_it("rr", KEVO_RDONLY);
+	while (waitpid(pid, &st, WNOHANG) == 0) {
+		unsigned v = read_whole(db, last);
+
+		seen += v != last;
+		last = v;
+	}
+	expect(WIFEXITED(st) && WEXITSTATUS(st) == 0);
+	expect(read_whole(db, last) == 1500 && seen > 2);
+	kevo_close(db);
+	log_free(&l);
+	tap_report("readers: beside an applier they see whole commits alone");
 }
 
 /* ---- refused ----------------------------------------------------------- */
@@ -453,9 +552,10 @@ int
 main(void)
 {
 	tap_start("apply");
-	make_primary(700);
+	make_primary(400);
 	test_pieces();
 	test_kills();
+	test_readers();
 	test_damage();
 	test_refused();
 	test_fork();

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2154 # run sets them
 # kevo-walship promote, fence and rejoin; and that who writes to a copy that
 # is no primary is told who is.
 
@@ -40,9 +41,9 @@ refuses() {
 
 @test "replica: kevo-stats and kevo-check know what it is" {
 	run -0 kevo-stats -f tsv a.kv
-	matches "$output" *'database.role	replica'*
+	matches "$output" '*database.role	replica*'
 	run -0 kevo-stats -f tsv p.kv
-	matches "$output" *'database.role	primary'*
+	matches "$output" '*database.role	primary*'
 	ok kevo-check a.kv
 }
 
@@ -60,7 +61,7 @@ refuses() {
 	fails 1 'a.kv: it is a primary already' kevo-walship promote a.kv
 	ok kevo-check -q a.kv
 	run -0 kevo-stats -f tsv a.kv
-	matches "$output" *'database.role	primary'*
+	matches "$output" '*database.role	primary*'
 }
 
 @test "promote: a command fences first, and if it fails nothing happens" {
