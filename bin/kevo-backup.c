@@ -23,7 +23,7 @@ static const struct cli_opt opts[] = {
 	    "compress (none)" },
 	{ OPT_BASE, 0, "base", CLI_REQUIRED, "FILE",
 	    "only what the backup FILE lacks" },
-	{ OPT_BASE_SINCE, 0, "since", CLI_REQUIRED, "VERSION",
+	{ OPT_SINCE, 0, "since", CLI_REQUIRED, "VERSION",
 	    "only the log behind this version" },
 	ROW_PROGRESS,
 	ROW_QUIET,
@@ -143,7 +143,7 @@ parse(struct backup *b, struct cli_args *a)
 			b->w.filter = filter_of(a->arg);
 		else if (id == OPT_BASE)
 			b->base = a->arg;
-		else if (id == OPT_BASE_SINCE)
+		else if (id == OPT_SINCE)
 			b->w.since = cli_number("--since", a->arg,
 			    UINT64_MAX);
 		else if (id == OPT_PROGRESS)
