@@ -289,10 +289,15 @@ kv_restore_path(const struct kv_restore *r)
 	return kv_newdir_path(r->dir);
 }
 
+/* The files have been on their way to disk while they were verified. */
 int
 kv_restore_place(struct kv_restore *r)
 {
-	return kv_newdir_place(r->dir);
+	static const char *const dirs[] = { "wal", "table", "version",
+	    "epochs", NULL };
+	int rc = kv_newdir_sync(r->dir, dirs);
+
+	return rc != 0 ? rc : kv_newdir_place(r->dir);
 }
 
 void

@@ -75,7 +75,7 @@ const char *kv_restore_path(const struct kv_restore *r);
 /* Verify every byte: KV_SHIP_FAILED with the first thing that is wrong. */
 int kv_restore_check(struct kv_restore *r, struct kv_restored *out);
 
-/* Put it in its place. */
+/* Bring all of it to disk, and put it in its place. */
 int kv_restore_place(struct kv_restore *r);
 
 /* Remove what is not in its place.  NULL is allowed. */

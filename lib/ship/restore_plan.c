@@ -524,8 +524,6 @@ make_replica(struct kv_restore *r)
 static int
 make(struct kv_restore *r, const struct reach *a)
 {
-	static const char *const dirs[] = { "wal", "table", "version",
-	    "epochs", NULL };
 	int rc;
 
 	if ((rc = check_tables(r, a)) != 0 ||
@@ -533,10 +531,9 @@ make(struct kv_restore *r, const struct reach *a)
 	    (rc = remove_others(r, a, "version")) != 0 ||
 	    (rc = remove_others(r, a, "table")) != 0 ||
 	    (rc = remove_epochs(r, a)) != 0 || (rc = cut(r, a)) != 0 ||
-	    (rc = set_lock_mode(r)) != 0 ||
-	    (rc = r->o.replica ? make_replica(r) : begin_epoch(r, a)) != 0)
+	    (rc = set_lock_mode(r)) != 0)
 		return rc;
-	return kv_newdir_sync(r->dir, dirs);
+	return r->o.replica ? make_replica(r) : begin_epoch(r, a);
 }
 
 static void
