@@ -147,6 +147,51 @@ stub() {
 	is '{"age":36,"n_tags":2}' kevo-get feat.kv feat:ada
 }
 
+@test "story 9: sensor log on an edge device, shipped by cron and rsync" {
+	stub read-sensor <<<'echo 21.5'
+	# cron takes its fields, and the backslashes before %.
+	printed 9 | sed -n '1{s/^# [^ ]* \* \* \* \* *//;s/\\%/%/g;p;}' >cron.sh
+	matches "$(cat cron.sh)" 'kevo-put sensors.kv "t:$(date -u +%s)"*'
+	stub rsync <<'X'
+[ "$1 $2" = '-a archive/' ] || exit 64
+mkdir -p "${3#*:}" && cp -a archive/. "${3#*:}"
+X
+	sh -u cron.sh
+	printed 9 | sed 1d >story.sh
+	run -0 sh -u story.sh
+	is 21.5 kevo-scan --values device7.kv
+	# What is not complete yet comes when it is.
+	stub date <<<'echo 2000000000'
+	sh -u cron.sh
+	kevo-walship send -q sensors.kv --to archive --seal-after 0
+	run -0 sh -u story.sh
+	is 21.5 kevo-get device7.kv t:2000000000
+	fails 77 '*' kevo-put device7.kv t:mine 1
+}
+
+@test "story 10: dead-simple replica over ssh" {
+	mkdir primary
+	kevo-put primary/data.kv a 1
+	stub ssh <<'X'
+[ "$1" != -T ] || shift
+cd "$1" && shift && exec sh -c "$*"
+X
+	printed 10 | sed -n 1p >base.sh
+	printed 10 | sed -n 2p >follow.sh
+	run -0 sh -u base.sh
+	is $'a\t1' kevo-scan replica.kv
+	kevo-walship slot primary/data.kv create r1
+	background sh -u follow.sh
+	kevo-put primary/data.kv b 2
+	arrived() { [ "$(kevo-get replica.kv "$1")" = "$2" ]; }
+	wait_for arrived b 2
+	kevo-put primary/data.kv b 3
+	wait_for arrived b 3
+	fails 77 '*' kevo-put replica.kv c 1
+	pkill -TERM -P "$child" -x kevo-walship || kill -TERM "$child"
+	wait "$child" || true
+}
+
 @test "story 11: backup to a tar on object storage, then prove it" {
 	need zstd
 	printf 'a\t1\nb\t2\n' | kevo-put -i data.kv
@@ -305,6 +350,37 @@ X
 		kevo-put -i sess.kv
 	run -0 story 22
 	is $'sess:2\tlive' kevo-scan sess.kv
+}
+
+@test "story 23: react to changes, surviving restarts" {
+	mkdir nginx.d
+	: >reloads
+	stub nginx <<<'[ "$*" = "-s reload" ] && echo reload >>reloads'
+	kevo-put conf.kv svc/nginx/a 'a on;'
+	printed 23 >story.sh
+	follow() {
+		background setsid sh -u story.sh 2>>said
+	}
+	stop() {
+		kill -TERM -- "-$child"
+		wait "$child" || true
+	}
+	shows() { [ "$(cat nginx.d/kevo.conf)" = "$1" ]; }
+	follow
+	wait_for [ -s reload.cursor ] || true
+	kevo-put conf.kv svc/nginx/b 'b on;'
+	kevo-put conf.kv svc/other x
+	wait_for shows $'a on;\nb on;'
+	wait_for grep -q 'put svc/nginx/b' said
+	stop
+	# What happens meanwhile is not lost.
+	kevo-delete conf.kv svc/nginx/a
+	follow
+	wait_for shows 'b on;'
+	wait_for grep -q 'delete svc/nginx/a' said
+	stop
+	run ! grep -q other said
+	[ "$(wc -l <reloads)" -ge 2 ]
 }
 
 @test "story 24: monitoring and upkeep" {
