@@ -307,7 +307,8 @@ offer_operand(struct shell *sh, struct shell_choices *c,
 	} else if (i > 1) {
 		return;
 	} else if (word_is(t, 0, "PUT") || word_is(t, 0, "GET") ||
-	    word_is(t, 0, "DELETE") || word_is(t, 0, "INCR")) {
+	    word_is(t, 0, "DELETE") || word_is(t, 0, "INCR") ||
+	    word_is(t, 0, ".watch")) {
 		offer_keys(sh, c, t);
 	} else if (word_is(t, 0, "BEGIN")) {
 		offer(c, t, "TRANSACTION");

@@ -210,6 +210,20 @@ run_backup(struct shell *sh, struct shell_text *t)
 	    NULL });
 }
 
+/* Until it is interrupted. */
+static int
+run_watch(struct shell *sh, struct shell_text *t)
+{
+	char name[] = "kevo-watch", end[] = "--";
+	char prefix[WORD_ROOM];
+	int rc;
+
+	if ((rc = operand(sh, t, prefix)) != 0)
+		return rc;
+	return shell_tool(sh, (char *[]){ name, end, sh->path,
+	    prefix[0] != '\0' ? prefix : NULL, NULL });
+}
+
 static int
 run_stats(struct shell *sh, struct shell_text *t)
 {
@@ -470,6 +484,8 @@ const struct shell_command shell_dots[] = {
 	    run_check },
 	{ ".backup", "FILE", "write all of it as an archive, for any tar",
 	    run_backup },
+	{ ".watch", "[PREFIX]", "show changes as they come, until Ctrl-C",
+	    run_watch },
 	{ ".mode", "[rows|FORMAT]", "how GET and SCAN show records",
 	    run_mode },
 	{ ".limit", "[N]", "show at most N rows of a SCAN (0: all)",

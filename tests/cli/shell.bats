@@ -269,7 +269,7 @@ Transaction committed (T ms)
 	is d kevo-scan -k a.kv d
 	for line in PUT 'PUT k' 'GET' 'GET a b' 'GET ""' 'PUT "" v' 'GET "a' \
 		'GET "a"b' 'GET "\q"' 'DELETE a b' 'COMMIT x' '.compact x' \
-		'.backup' '.check x' '.watch' '.exit now' '.limit x' \
+		'.backup' '.check x' '.watch a b' '.exit now' '.limit x' \
 		'.mode xml' '.timer maybe' '.open' '.read' 'ä'; do
 		script 64 "$line"
 		matches "$stderr" 'kevo-shell: *'
@@ -693,6 +693,29 @@ libedit() {
 	EOF
 	kevo-put -w 0 a.kv b 1
 	is b kevo-scan -k a.kv
+}
+
+@test "terminal: .watch shows changes until Ctrl-C" {
+	kevo-put a.kv a 1
+	# When it begins to watch is not known.
+	echo 'for i in $(seq 400); do
+		[ ! -e seen.it ] || exit 0
+		kevo-put a.kv user:1 x; sleep 0.05; done' >writer
+	typed kevo ./a.kv <<-'EOF'
+		< kevo:./a.kv> 
+		> .watch u
+		! sh writer >/dev/null 2>&1 &
+		< user:1
+		! : >seen.it
+		+ \x03
+		< kevo:./a.kv> 
+		> GET user:1
+		< x
+		< kevo:./a.kv> 
+		eof
+		end 0
+	EOF
+	run ! grep -q 'put.a.1' seen
 }
 
 @test "terminal: several processes keep their shells" {
