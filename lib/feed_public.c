@@ -88,10 +88,6 @@ kevo_feed_open(struct kevo *db, const struct kevo_feed_start *start,
 	struct kv_feed_start s = { .flags = p->flags, .after = p->after };
 	struct kv_position at;
 
-	if (db->join != NULL)
-		return kv_result(db, kv_fail(&db->env, KEVO_EPERM, "%s: what "
-		    "is committed cannot be watched from inside a "
-		    "transaction", db->path));
 	if (p->position != NULL) {
 		if (kv_position_parse(p->position, &at) != 0)
 			return kv_fail(&db->env, KEVO_EINVAL, "not a position "
