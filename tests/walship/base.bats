@@ -178,3 +178,27 @@ same() {
 	run -0 kevo-walship status archive
 	matches "$output" '*drill * ago*'
 }
+
+@test "drill: the units of systemd are right" {
+	need systemd-analyze
+	local unit
+	mkdir units
+	for unit in "$root"/contrib/systemd/kevo-walship-drill@.*; do
+		sed "s|/usr/bin/kevo-walship|$KEVO_BUILD/bin/kevo-walship|" \
+			"$unit" >"units/$(basename "$unit")"
+	done
+	cp units/kevo-walship-drill@.service \
+		units/kevo-walship-drill@srv-archive.service
+	cp units/kevo-walship-drill@.timer \
+		units/kevo-walship-drill@srv-archive.timer
+	SYSTEMD_LOG_LEVEL=warning run -0 systemd-analyze verify --man=no \
+		./units/kevo-walship-drill@srv-archive.service \
+		./units/kevo-walship-drill@srv-archive.timer
+	equal 'what it says' "$output" ''
+	# What the unit runs, as printed.
+	make data.kv
+	kevo-walship base data.kv --to archive
+	command=$(sed -n 's|^ExecStart=/usr/bin/||p' \
+		"$root/contrib/systemd/kevo-walship-drill@.service")
+	ok sh -c "${command//%f/archive}"
+}
