@@ -15,6 +15,10 @@ struct kv_env;
  */
 void backup_fail(const struct kv_env *env, int rc) __attribute__((noreturn));
 
+/* Each segment of the log is a file that is kept open, and a log that is kept
+ * for increments has many. */
+void backup_raise_limits(void);
+
 /* End the program with 69 if this was built without libarchive. */
 void backup_need_archives(void);
 

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "backup.h"
@@ -32,6 +33,17 @@ backup_fail(const struct kv_env *env, int rc)
 	if (cli_stopped())
 		cli_die_by_signal();
 	cli_die(status_of(rc), "%s", env->msg);
+}
+
+void
+backup_raise_limits(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur >= r.rlim_max)
+		return;
+	r.rlim_cur = r.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &r);	/* it may do without */
 }
 
 void

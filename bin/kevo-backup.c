@@ -175,6 +175,7 @@ main(int argc, char *argv[])
 	cli_start(&a, &tool, argc, argv);
 	parse(&b, &a);
 	backup_need_archives();
+	backup_raise_limits();
 	b.w.time = source_date();
 	cli_guard_maps(a.argv[a.i]);
 	db = cli_open(a.argv[a.i], &b.open);

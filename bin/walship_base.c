@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cli_tool.h"
+#include "backup.h"
 #include "db.h"
 #include "options.h"
 #include "ship/archive.h"
@@ -289,8 +289,8 @@ parse(struct base *b, struct cli_args *a, struct cli_open_opts *open)
 	walship_words_check(&w, 1, 1, "DB");
 	if (b->to == NULL)
 		cli_usage("--to is missing");
-	if (!kv_tar_available())
-		cli_die(EX_UNAVAILABLE_, "built without libarchive");
+	backup_need_archives();
+	backup_raise_limits();
 	if (strcmp(b->to, "-") == 0 && isatty(1))
 		cli_die(EX_USAGE_, "a base does not go to a terminal");
 	return w.word[0];

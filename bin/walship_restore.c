@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "backup.h"
 #include "db.h"
 #include "options.h"
 #include "promote.h"
@@ -328,8 +329,7 @@ walship_recover(const struct walship_recover *o, struct kv_restored *out)
 	struct found *f = NULL;
 	int rc;
 
-	if (!kv_tar_available())
-		cli_die(EX_UNAVAILABLE_, "built without libarchive");
+	backup_need_archives();
 	cli_at_exit(remove_begun);
 	if (strcmp(o->from, "-") != 0)
 		f = find_base(o);

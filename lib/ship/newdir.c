@@ -250,18 +250,29 @@ kv_newdir_check(struct kv_env *env, const char *path, int force)
 /* Is what we have locked still what the name leads to?  It may have been
  * finished and put in its place by who had it before. */
 static int
-is_there(const struct kv_newdir *d)
+is_there(const struct kv_newdir *d, struct stat *st)
 {
-	struct stat a, b;
+	struct stat b;
 
-	return fstat(d->lock_fd, &a) == 0 && fstatat(d->parent_fd, d->temp,
-	    &b, AT_SYMLINK_NOFOLLOW) == 0 && a.st_dev == b.st_dev &&
-	    a.st_ino == b.st_ino;
+	return fstat(d->lock_fd, st) == 0 && fstatat(d->parent_fd, d->temp,
+	    &b, AT_SYMLINK_NOFOLLOW) == 0 && st->st_dev == b.st_dev &&
+	    st->st_ino == b.st_ino;
+}
+
+/* In a directory that everybody may write to, somebody else could have made
+ * it, and would own what we put into it. */
+static int
+check_owner(struct kv_newdir *d, const struct stat *st)
+{
+	return st->st_uid == geteuid() ? 0 : kv_fail(d->env, KEVO_ECREATE,
+	    "%s: it is there, and belongs to another user", d->path);
 }
 
 static int
 lock_temp(struct kv_newdir *d)
 {
+	struct stat st;
+
 	for (;;) {
 		if (mkdirat(d->parent_fd, d->temp, 0700) != 0 &&
 		    errno != EEXIST) {
@@ -278,8 +289,8 @@ lock_temp(struct kv_newdir *d)
 			return kv_ship_fail(d->env, KV_SHIP_BUSY, "%s/%s: "
 			    "somebody else is restoring it", d->parent,
 			    d->name);
-		if (is_there(d))
-			return 0;
+		if (is_there(d, &st))
+			return check_owner(d, &st);
 		close(d->lock_fd);
 		d->lock_fd = -1;
 	}

@@ -495,6 +495,21 @@ PY
 	only data.kv data.tar new.kv pipe
 }
 
+@test "restore: what another user has prepared in its way is not taken" {
+	[ "$(id -u)" -eq 0 ] || skip 'only root can make such a thing'
+	make_small data.kv
+	kevo-backup -o data.tar data.kv
+	mkdir .new.kv.restore
+	chown 65534 .new.kv.restore
+	fails 73 './.new.kv.restore: *another user' kevo-restore new.kv data.tar
+	ln -s /etc link
+	rmdir .new.kv.restore
+	mv link .new.kv.restore
+	run -74 --separate-stderr kevo-restore new.kv data.tar
+	[ ! -e new.kv ]
+	[ -L .new.kv.restore ]
+}
+
 @test "restore: ended by a signal it removes what it has begun" {
 	make data.kv
 	kevo-backup -o data.tar data.kv
