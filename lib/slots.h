@@ -22,7 +22,8 @@ struct kv_env;
 struct kv_dir;
 struct kv_segment_head;
 
-#define KV_SLOTS_NAME_MAX	64	/* letters, digits, . _ -; not . first */
+#define KV_SLOTS_NAME_MAX	64	/* letters, digits and ._- , and no .
+					 * first */
 #define KV_SLOTS_NO_LIMIT	UINT64_MAX
 
 struct kv_slots_note {

@@ -143,11 +143,12 @@ read_back(void)
 static void
 test_kills(void)
 {
+	size_t most = getenv("KEVO_LONG") != NULL ? 1000 : 80;
 	size_t at = 0, n, rounds = 0, killed = 0;
 	struct kevo *db;
 
 	run_cmd("cp -r %s %s", in_dir("empty"), in_dir("k"));
-	while (at < primary.n && rounds++ < (getenv("KEVO_LONG") != NULL ? 1000 : 80)) {
+	while (at < primary.n && rounds++ < most) {
 		struct timespec ts = { 0, (long)tap_below(4000000) };
 		pid_t pid;
 		int st;

@@ -73,14 +73,15 @@ exists(const char *path)
 static void
 test_names(void)
 {
+	static char long_name[KV_SLOTS_NAME_MAX + 2];
 	static const char *const bad[] = { "", ".", "..", ".x", "a/b", "a b",
-	    "\xc3\xa4", "0123456789012345678901234567890123456789012345678901"
-	    "2345678901234" };
+	    "\xc3\xa4", long_name };
 	struct kv_slots_note n = note(1);
 	uint64_t first, last;
 	uint32_t epoch;
 	char name[KV_SHIP_NAME_LEN];
 
+	memset(long_name, 'a', sizeof(long_name) - 1);
 	fresh();
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		expect(kv_slots_create(db, bad[i], &n) == KEVO_EINVAL);
@@ -107,9 +108,11 @@ static void
 test_texts(void)
 {
 	static const char *const bad[] = {
-		"", "kevo-slot 2\\n", "kevo-slot 1", "kevo-slot 1\\nconfirmed "
-		"x\\n", "kevo-slot 1\\nmax-bytes -1\\n", "kevo-slot 1\\n"
-		"max-age 01\\n", "kevo-slot 1\\non-limit ask\\n",
+		"", "kevo-slot 2\\n", "kevo-slot 1",
+		"kevo-slot 1\\nconfirmed x\\n",
+		"kevo-slot 1\\nmax-bytes -1\\n",
+		"kevo-slot 1\\nmax-age 01\\n",
+		"kevo-slot 1\\non-limit ask\\n",
 		"kevo-slot 1\\ncontact yesterday\\n",
 		"kevo-slot 1\\nannounce a b\\n", "kevo-slot 1\\n\\001\\n"
 	};
@@ -206,7 +209,7 @@ test_create_at(void)
 	must(db, kevo_compact(db, NULL, NULL), "compact");
 	expect(kv_slots_create(db, "r2", &n) == KEVO_EHISTORY);
 	kevo_close(db);
-	tap_report("create: at a position that the log still has, and no other");
+	tap_report("create: at a position that the log has, and no other");
 }
 
 /* ---- limits ------------------------------------------------------------ */
