@@ -33,7 +33,7 @@ at_most() {
 	return 1
 }
 
-@test "start: one-shot get, put, delete, incr and scan have their ceilings" {
+@test "start: one-shot get, put, delete, incr, scan and watch have their ceilings" {
 	at_most 25 kevo-get a.kv k
 	at_most 22 kevo-get a.kv absent
 	at_most 36 kevo-put a.kv k v
@@ -43,6 +43,7 @@ at_most() {
 	at_most 40 kevo-incr a.kv n
 	at_most 33 kevo-scan -l 1 a.kv
 	at_most 31 kevo-scan -c a.kv
+	at_most 34 kevo-watch --idle=0 a.kv
 }
 
 @test "start: the number of records makes no difference" {

@@ -394,3 +394,34 @@ cursor() { sed 's/^[^:]*:\([0-9]*\):.*/\1/' c; }
 	ok kevo-txn a.kv -- kevo-watch --since=0 --idle=0 b.kv
 	equal out "$output" $'1\tput\tk\tv'
 }
+
+@test "watch: a replica is followed, through a promotion and a rejoining" {
+	seq 5 | kevo-put -i -k -b 1 a.kv
+	kevo-walship base a.kv --to - | kevo-walship restore - --into b.kv
+	mkdir archive
+	watching out --cursor-file=c b.kv
+	kevo-put a.kv shipped 1
+	kevo-put a.kv shipped 2
+	kevo-walship send a.kv --to archive --seal-after 0s
+	kevo-walship apply archive --into b.kv
+	wait_for count out 2
+	# The last ones of the old primary arrive nowhere.
+	kevo-put a.kv orphan 1
+	kevo-put a.kv orphan 2
+	kevo-watch --cursor-file=d --since=7 --idle=0 a.kv >/dev/null
+	kevo-walship promote b.kv --archive archive
+	kevo-put b.kv mine 1
+	wait_for count out 3
+	kill "$child"
+	ends 143
+	equal out "$(cut -f3,4 out)" $'shipped\t1\nshipped\t2\nmine\t1'
+	matches "$(cat c)" '2.+([0-9a-f]):9:+([0-9a-f])'
+	kevo-put b.kv mine 2
+	is $'10\tput\tmine\t2' kevo-watch --cursor-file=c --idle=0 b.kv
+	kevo-walship send b.kv --to archive --seal-after 0s
+	run kevo-walship rejoin --from archive a.kv
+	kevo-walship apply archive --into a.kv
+	fails 69 '*history has changed*' kevo-watch --cursor-file=d --idle=0 a.kv
+	ok kevo-watch --since=7 --idle=0 a.kv
+	equal keys "$(cut -f3,4 <<<"$output")" $'mine\t1\nmine\t2'
+}
