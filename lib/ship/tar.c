@@ -40,6 +40,7 @@ struct kv_tar_out {
 	struct archive *a;
 	struct archive_entry *e;
 	int rc;			/* what put returned */
+	int dropped;		/* nothing more is put */
 };
 
 static int
@@ -54,17 +55,19 @@ out_failed(struct kv_tar_out *o, const char *what)
 	    why != NULL ? why : "libarchive does not say why");
 }
 
+/*
+ * libarchive never hears of a failure: a writer that has failed does not give
+ * back its memory.  We remember it, and drop what comes after.
+ */
 static la_ssize_t
 put(struct archive *a, void *arg, const void *p, size_t len)
 {
 	struct kv_tar_out *o = arg;
 
-	if (o->rc == 0)
+	(void)a;
+	if (o->rc == 0 && !o->dropped)
 		o->rc = o->sink.put(o->sink.arg, p, len);
-	if (o->rc == 0)
-		return (la_ssize_t)len;
-	archive_set_error(a, EIO, "the output failed");
-	return -1;
+	return (la_ssize_t)len;
 }
 
 static int
@@ -125,7 +128,7 @@ header(struct kv_tar_out *o, const char *name, unsigned type, unsigned mode,
 	archive_entry_set_gid(e, 0);
 	if (archive_write_header(o->a, e) != ARCHIVE_OK)
 		return out_failed(o, name);
-	return 0;
+	return o->rc;
 }
 
 int
@@ -150,7 +153,7 @@ kv_tar_data(struct kv_tar_out *o, const void *p, size_t len)
 	while (len > 0) {
 		la_ssize_t n = archive_write_data(o->a, b, len);
 
-		if (n <= 0)
+		if (n <= 0 || o->rc != 0)
 			return out_failed(o, "a member");
 		b += n;
 		len -= (size_t)n;
@@ -163,7 +166,7 @@ kv_tar_finish(struct kv_tar_out *o)
 {
 	int rc = 0;
 
-	if (archive_write_close(o->a) != ARCHIVE_OK)
+	if (archive_write_close(o->a) != ARCHIVE_OK || o->rc != 0)
 		rc = out_failed(o, "its end");
 	kv_tar_abandon(o);
 	return rc;
@@ -174,10 +177,8 @@ kv_tar_abandon(struct kv_tar_out *o)
 {
 	if (o == NULL)
 		return;
-	if (o->a != NULL) {
-		archive_write_fail(o->a);	/* no end is written now */
-		archive_write_free(o->a);
-	}
+	o->dropped = 1;		/* no end is written now */
+	archive_write_free(o->a);
 	archive_entry_free(o->e);
 	free(o);
 }
