@@ -110,7 +110,8 @@ kv_sync_names(struct kevo *db)
 	return rc == KEVO_EPERM ? 0 : rc;
 }
 
-/* Is there a file with a number of at least `least` and that end in dir? */
+/* Is there a file with a number of at least `least` and that end in dir?  1, 0
+ * or an error. */
 static int
 has_number(struct kevo *db, const char *dir, const char *end, uint64_t least)
 {
@@ -118,21 +119,26 @@ has_number(struct kevo *db, const char *dir, const char *end, uint64_t least)
 	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
 	struct dirent *e;
 	uint64_t n;
-	int found = 0;
+	int rc = 0;
 
 	if (d == NULL) {
-		found = errno != ENOENT;	/* who knows */
+		if (fd < 0 && errno == ENOENT)
+			return 0;
+		rc = kv_fail_errno(&db->env, kv_path(&db->dir, dir), "read");
 		if (fd >= 0)
 			close(fd);
-		return found;
+		return rc;
 	}
-	while (!found && (e = readdir(d)) != NULL)
-		found = kv_name_number(e->d_name, end, &n) && n >= least;
+	errno = 0;
+	while (rc == 0 && (e = readdir(d)) != NULL)
+		rc = kv_name_number(e->d_name, end, &n) && n >= least;
+	if (rc == 0 && errno != 0)
+		rc = kv_fail_errno(&db->env, kv_path(&db->dir, dir), "read");
 	closedir(d);
-	return found;
+	return rc;
 }
 
-/* Does the first segment of the log hold a record? */
+/* Does the first segment of the log hold a record?  1, 0 or an error. */
 static int
 has_record(struct kevo *db)
 {
@@ -144,11 +150,17 @@ has_record(struct kevo *db)
 	kv_segment_name(name, 1);
 	fd = kv_openat(db->dir.fd, name, O_RDONLY, 0);
 	if (fd < 0)
-		return errno != ENOENT;
-	n = pread(fd, b, sizeof(b), 0);
+		return errno == ENOENT ? 0 : kv_fail_errno(&db->env,
+		    kv_path(&db->dir, name), "open");
+	do
+		n = pread(fd, b, sizeof(b), 0);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		kv_fail_errno(&db->env, kv_path(&db->dir, name), "read");
 	close(fd);
-	return n < 0 || (n == (ssize_t)sizeof(b) &&
-	    get_le64(b + KV_SEGMENT_HEAD) != 0);
+	if (n < 0)
+		return KEVO_EIO;
+	return n == (ssize_t)sizeof(b) && get_le64(b + KV_SEGMENT_HEAD) != 0;
 }
 
 /*
@@ -158,16 +170,17 @@ has_record(struct kevo *db)
 static int
 check_unfinished(struct kevo *db)
 {
-	const char *what = NULL;
+	const char *what = "a log";
+	int rc;
 
-	if (has_record(db) || has_number(db, "wal", ".seg", 2))
-		what = "a log";
-	else if (has_number(db, "version", "", 0))
+	if ((rc = has_record(db)) == 0)
+		rc = has_number(db, "wal", ".seg", 2);
+	if (rc == 0 && (rc = has_number(db, "version", "", 1)) == 1)
 		what = "a version";
-	else if (has_number(db, "table", ".sst", 0))
+	if (rc == 0 && (rc = has_number(db, "table", ".sst", 1)) == 1)
 		what = "a table";
-	if (what == NULL)
-		return 0;
+	if (rc != 1)
+		return rc;
 	return kv_fail(&db->env, KEVO_ECORRUPT, "%s: missing, but there is "
 	    "%s; kevo-check --repair may write it anew", kv_path(&db->dir,
 	    "FORMAT"), what);
