@@ -241,7 +241,8 @@ static enum outcome
 write_damaged(int n)
 {
 	static const char absent[60000] = "a";
-	struct kevo_options opt = { .wait_set = 1, .wait_ms = 300 };
+	struct kevo_options opt = { .wait_set = 1, .wait_ms = 300,
+		.compactor = "" };
 	struct kevo_write w = { .sync = KEVO_SYNC_NONE };
 	enum outcome o, after;
 	struct kevo *db;
