@@ -16,6 +16,7 @@
 #include "options.h"
 #include "position.h"
 #include "record.h"
+#include "role.h"
 #include "ship/accept.h"
 #include "ship/archive.h"
 #include "ship/image.h"
@@ -68,6 +69,7 @@ struct apply {
 	uint64_t until_ns;
 	uint64_t applied;
 	int reached;		/* the end that was asked for */
+	int held;		/* what follows is too young */
 };
 
 static void __attribute__((noreturn))
@@ -164,7 +166,7 @@ append(struct apply *p, const struct kv_image *img, uint64_t off,
 static uint64_t
 allowed(struct apply *p, const struct kv_image *img, uint64_t last)
 {
-	uint64_t now = kv_now_ns(), seq, delay;
+	uint64_t seq, delay, now = kv_now_ns();
 
 	if (p->until_seq < last)
 		last = p->until_seq;
@@ -177,10 +179,11 @@ allowed(struct apply *p, const struct kv_image *img, uint64_t last)
 	if (p->delay_ms < 0)
 		return last;
 	delay = (uint64_t)p->delay_ms * 1000000u;
-	if (now < delay)
-		return 0;
+	if (delay > now)
+		delay = now;
 	seq = kv_image_seq_at(img, now - delay);
-	return seq < last ? seq : last;
+	p->held = seq < last;
+	return p->held ? seq : last;
 }
 
 /* Apply what is new in an image.  1: there was something. */
@@ -281,7 +284,7 @@ take_segments(struct apply *p)
 	struct kv_image img;
 	int rc, more = 1;
 
-	while (more && !p->reached && !cli_stopped() &&
+	while (more && !p->reached && !p->held && !cli_stopped() &&
 	    (seg = next_segment(p)) != NULL) {
 		kv_archive_seg_path(file, seg);
 		if ((rc = kv_archive_load(p->a, seg, &img)) != 0)
@@ -289,7 +292,7 @@ take_segments(struct apply *p)
 		more = take(p, &img, kv_path(&p->a->dir, file));
 		kv_image_release(&img);
 	}
-	if (more && !p->reached && !cli_stopped())
+	if (more && !p->reached && !p->held && !cli_stopped())
 		check_gap(p);
 }
 
@@ -300,7 +303,7 @@ take_tail(struct apply *p)
 	struct kv_image img;
 	int rc;
 
-	if (p->reached || cli_stopped())
+	if (p->reached || p->held || cli_stopped())
 		return;
 	rc = kv_tail_load(p->a, &img, file, sizeof(file));
 	if (rc == KEVO_NOTFOUND)
@@ -311,22 +314,30 @@ take_tail(struct apply *p)
 	kv_image_release(&img);
 }
 
-/* The replica is the archive's, and no further than what it can be. */
+/* Where the archive ends, the replica has the same commit; it may have got
+ * more in another way. */
 static void
 check_end(struct apply *p)
 {
-	struct kv_position end;
+	struct kv_position end, ours = p->at;
 	int rc;
 
 	if ((rc = kv_archive_position(p->a, &end)) != 0)
 		fail(p, rc);
-	if (end.epoch != p->at.epoch || end.seq != p->at.seq ||
-	    end.chain == p->at.chain)
+	if (end.epoch == 0 || end.seq > p->at.seq)
+		return;
+	if (end.seq < p->at.seq &&
+	    (rc = kv_position_at(p->db, end.seq, &ours)) != 0) {
+		if (rc < 0)
+			cli_fail(p->db, rc);
+		return;		/* so far back its log is not kept */
+	}
+	if (end.chain == ours.chain)
 		return;
 	kv_ship_fail(&p->a->env, KV_SHIP_FORK, "%s: at commit %" PRIu64
 	    " it has chain %016" PRIx64 ", %s has %016" PRIx64 ": two writers "
 	    "or a cloned disk; next: find out which of both is to live",
-	    p->db->path, end.seq, p->at.chain, p->a->path, end.chain);
+	    p->db->path, end.seq, ours.chain, p->a->path, end.chain);
 	fail(p, KV_SHIP_FORK);
 }
 
@@ -346,6 +357,7 @@ pass(struct apply *p)
 {
 	int rc;
 
+	p->held = 0;
 	if ((rc = kv_archive_read_epochs(p->a)) != 0 ||
 	    (rc = kv_archive_list(p->a)) != 0)
 		fail(p, rc);
@@ -402,6 +414,19 @@ create(struct apply *p, const char *into)
 }
 
 static void
+check_role(struct apply *p)
+{
+	struct kv_role_note note;
+	int rc = kv_role_read(&p->db->env, &p->db->dir, &note);
+
+	if (rc != 0)
+		cli_fail(p->db, rc);
+	if (note.role != KV_ROLE_REPLICA)
+		cli_die(EX_NOPERM_, "%s: a %s: only a replica takes commits "
+		    "from an archive", p->db->path, kv_role_word(note.role));
+}
+
+static void
 open_both(struct apply *p, const char *archive, const char *into)
 {
 	struct cli_open_opts open = { 0, NULL, NULL, NULL };
@@ -410,6 +435,7 @@ open_both(struct apply *p, const char *archive, const char *into)
 	p->a = walship_archive_open(archive);
 	create(p, into);
 	p->db = cli_open(into, &open);
+	check_role(p);
 	if ((rc = kv_position_now(p->db, KV_AT_SYNCED, &p->at)) != 0 ||
 	    (rc = kv_applier_open(p->db, &p->applier)) != 0)
 		cli_fail(p->db, rc);

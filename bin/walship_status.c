@@ -11,7 +11,7 @@
 #include "walship_status.h"
 
 enum { OPT_JSON = 400, OPT_PROM, OPT_NAGIOS, OPT_MAX_LAG, OPT_MAX_COMMITS,
-	OPT_MAX_DRILL };
+	OPT_MAX_BYTES, OPT_MAX_DRILL };
 
 static const struct cli_opt opts[] = {
 	{ OPT_JSON, 0, "json", CLI_NONE, NULL,
@@ -23,6 +23,8 @@ static const struct cli_opt opts[] = {
 	    "fail if what is here is older (30s)" },
 	{ OPT_MAX_COMMITS, 0, "max-lag-commits", CLI_REQUIRED, "N",
 	    "fail if it is more commits behind" },
+	{ OPT_MAX_BYTES, 0, "max-lag-bytes", CLI_REQUIRED, "SIZE",
+	    "fail if it is more bytes of log behind" },
 	{ OPT_MAX_DRILL, 0, "max-drill", CLI_REQUIRED, "TIME",
 	    "fail if the last good drill is older (8d)" },
 	ROW_QUIET,
@@ -33,13 +35,30 @@ const struct cli_tool walship_status_tool = {
 	"kevo-walship status",
 	"Show how an archive or a database stands",
 	"[-q] [--json | --prom | --nagios] [--max-lag=TIME]\n"
-	"  [--max-lag-commits=N] [--max-drill=TIME] DB|ARCHIVE",
+	"  [--max-lag-commits=N] [--max-lag-bytes=SIZE]\n"
+	"  [--max-drill=TIME] DB|ARCHIVE",
 	opts,
 	"  kevo-walship status archive\n"
 	"  kevo-walship status -q --max-lag 5m archive || mail -s late admin\n"
 };
 
 /* ---- what is wrong ----------------------------------------------------- */
+
+/* What is unknown exceeds every limit. */
+static int
+over(const struct walship_status *s, uint64_t v, uint64_t limit,
+    const char *unit, char *text, size_t room)
+{
+	if (limit == WALSHIP_UNKNOWN || v <= limit)
+		return 0;
+	if (v == WALSHIP_UNKNOWN)
+		snprintf(text, room, "lag: %s: unknown (limit %" PRIu64
+		    " %s)", s->path, limit, unit);
+	else
+		snprintf(text, room, "lag: %s: %" PRIu64 " %s behind (limit %"
+		    PRIu64 ")", s->path, v, unit, limit);
+	return 1;
+}
 
 static int
 lag_trouble(const struct walship_status *s, const struct walship_limits *l,
@@ -54,17 +73,8 @@ lag_trouble(const struct walship_status *s, const struct walship_limits *l,
 		    limit);
 		return 1;
 	}
-	if (l->lag_commits == WALSHIP_UNKNOWN ||
-	    s->lag_commits <= l->lag_commits)
-		return 0;
-	if (s->lag_commits == WALSHIP_UNKNOWN)
-		snprintf(text, room, "lag: %s: unknown (limit %" PRIu64
-		    " commits)", s->path, l->lag_commits);
-	else
-		snprintf(text, room, "lag: %s: %" PRIu64 " commits behind "
-		    "(limit %" PRIu64 ")", s->path, s->lag_commits,
-		    l->lag_commits);
-	return 1;
+	return over(s, s->lag_commits, l->lag_commits, "commits", text,
+	    room) || over(s, s->lag_bytes, l->lag_bytes, "bytes", text, room);
 }
 
 static int
@@ -190,6 +200,9 @@ option(struct walship_limits *l, int *form, int id, const char *arg)
 		l->lag_commits = cli_number("--max-lag-commits", arg,
 		    UINT64_MAX - 1);
 		break;
+	case OPT_MAX_BYTES:
+		l->lag_bytes = cli_size("--max-lag-bytes", arg);
+		break;
 	case OPT_MAX_DRILL:
 		l->drill_ms = (uint64_t)cli_duration_ms("--max-drill", arg);
 		break;
@@ -219,7 +232,8 @@ int
 walship_status(struct cli_args *a)
 {
 	static struct walship_status s;
-	struct walship_limits l = { UINT64_MAX, UINT64_MAX, UINT64_MAX };
+	struct walship_limits l = { UINT64_MAX, UINT64_MAX, UINT64_MAX,
+		UINT64_MAX };
 	struct walship_words w;
 	int id, form = 0;
 

@@ -29,6 +29,7 @@ struct walship_status {
 	/* Behind the source or primary: WALSHIP_UNKNOWN where nobody can
 	 * tell. */
 	uint64_t lag_commits;
+	uint64_t lag_bytes;
 	uint64_t lag_ms;
 	uint64_t contact_ms;	/* since the other side was heard of */
 
@@ -48,7 +49,7 @@ struct walship_status {
 
 /* Limits; UINT64_MAX: none. */
 struct walship_limits {
-	uint64_t lag_ms, lag_commits, drill_ms;
+	uint64_t lag_ms, lag_commits, lag_bytes, drill_ms;
 };
 
 /* Fill it in, or end the program. */

@@ -8,6 +8,7 @@
 #include "position.h"
 #include "ship/archive.h"
 #include "ship/image.h"
+#include "ship/link.h"
 #include "ship/ship.h"
 #include "ship/tail.h"
 #include "walship.h"
@@ -155,6 +156,27 @@ last_time(struct kv_archive *a, const struct kv_position *at)
 	return ns;
 }
 
+/* A receiver that runs knows it best.  1: there is one, and the link is up. */
+static int
+find_link(struct walship_status *s, struct kv_env *env,
+    const struct kv_dir *dir, const char *name)
+{
+	struct kv_link l;
+	int64_t ms;
+
+	s->lag_commits = s->lag_bytes = WALSHIP_UNKNOWN;
+	s->lag_ms = s->contact_ms = WALSHIP_UNKNOWN;
+	if (kv_link_read(env, dir, name, &l) != 0 || l.contact_ns == 0)
+		return 0;
+	if ((ms = kv_link_lag_ms(&l)) < 0)
+		return 0;
+	s->contact_ms = age_ms(s, l.contact_ns);
+	s->lag_commits = l.primary_seq > l.seq ? l.primary_seq - l.seq : 0;
+	s->lag_bytes = l.behind_bytes;
+	s->lag_ms = (uint64_t)ms;
+	return 1;
+}
+
 /*
  * All that the source had when it was heard of last is here: then the archive
  * is as old as that.  Else it is as old as the newest commit that it has.
@@ -165,12 +187,13 @@ find_lag(struct walship_status *s, struct kv_archive *a, uint64_t last_ns)
 	struct kv_position source;
 	uint64_t when;
 
-	s->lag_commits = s->lag_ms = s->contact_ms = WALSHIP_UNKNOWN;
-	if (walship_source_read(a, &source, &when) != 0)
+	if (find_link(s, &a->env, &a->dir, KV_LINK_ARCHIVE) ||
+	    walship_source_read(a, &source, &when) != 0)
 		return;
 	s->contact_ms = age_ms(s, when);
 	s->lag_commits = source.seq > s->at.seq ? source.seq - s->at.seq : 0;
 	s->lag_ms = s->contact_ms;
+	s->lag_bytes = s->lag_commits == 0 ? 0 : WALSHIP_UNKNOWN;
 	if (s->lag_commits == 0)
 		return;
 	if (last_ns == 0)
@@ -250,8 +273,8 @@ walship_status_db(const char *path, struct walship_status *s)
 	memset(s, 0, sizeof(*s));
 	s->path = path;
 	s->now_ns = kv_now_ns();
-	s->lag_commits = s->lag_ms = s->contact_ms = WALSHIP_UNKNOWN;
 	s->drill_ms = WALSHIP_UNKNOWN;
+	find_link(s, &db->env, &db->dir, KV_LINK_DB);
 	if ((rc = kevo_stats(db, &st)) != 0 ||
 	    (rc = kv_position_now(db, KV_AT_SYNCED, &s->at)) != 0 ||
 	    (rc = kv_role_read(&db->env, &db->dir, &s->role)) != 0 ||

@@ -181,6 +181,7 @@ walship_status_json(const struct walship_status *s)
 	put_string("position", at);
 	put_number("commit", s->at.seq);
 	put_number("lag_commits", s->lag_commits);
+	put_number("lag_bytes", s->lag_bytes);
 	put_number("lag_ms", s->lag_ms);
 	put_number("contact_ms", s->contact_ms);
 	if (s->is_archive) {
@@ -244,6 +245,7 @@ walship_status_prom(const struct walship_status *s)
 	gauge("commit", "newest commit that is here", s->at.seq, 1);
 	gauge("epoch", "its epoch", s->at.epoch, 1);
 	gauge("lag_commits", "commits behind", s->lag_commits, 1);
+	gauge("lag_bytes", "bytes of log behind", s->lag_bytes, 1);
 	gauge("lag_seconds", "age of what is here", s->lag_ms, 1000);
 	gauge("contact_seconds", "since the source was heard of",
 	    s->contact_ms, 1000);

@@ -1,0 +1,168 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2154
+# kevo-walship apply: from an archive into a replica.
+
+load walship
+setup() {
+	common_setup
+	database a.kv
+	commits a.kv 1 9
+	ok kevo-walship send a.kv --to ar --seal-after 0
+	commits a.kv 11 19
+	ok kevo-walship send a.kv --to ar
+}
+teardown() { common_teardown; }
+
+@test "apply: a replica comes to be, goes on, and repeating changes nothing" {
+	ok kevo-walship apply ar --into r.kv
+	same_place a.kv r.kv
+	same_data a.kv r.kv
+	fails 77 'r.kv: a replica: *' kevo-put r.kv k v
+	ok kevo-walship apply ar --into r.kv
+	same_place a.kv r.kv
+	commits a.kv 21 29
+	ok kevo-walship send a.kv --to ar --seal-after 0
+	run -0 --separate-stderr kevo-walship apply -v ar --into r.kv
+	equal said "$stderr" 'kevo-walship: applied 10, at commit 30'
+	same_data a.kv r.kv
+	kevo-compact --full r.kv
+	same_data a.kv r.kv
+	ok kevo-check -q r.kv
+}
+
+@test "apply: exactly to a commit, and to a time" {
+	local n
+	for n in 1 7 10 11 15 20; do
+		ok kevo-walship apply ar --into "to$n.kv" --until-seq "$n"
+		matches "$(kevo-walship pos "to$n.kv")" "1.*:$n:*"
+		cmp <(kevo-scan "to$n.kv") <(kevo-walship tail a.kv |
+			awk -F'\t' -v n="$n" '$1 <= n { v[$4] = $5 }
+				END { for (k in v) print k "\t" v[k] }' |
+			LC_ALL=C sort)
+	done
+	# A later one goes on from there.
+	ok kevo-walship apply ar --into to7.kv
+	same_data a.kv to7.kv
+	while IFS=$'\t' read -r n time _; do
+		rm -rf t.kv
+		ok kevo-walship apply ar --into t.kv --until-time "$time"
+		matches "$(kevo-walship pos t.kv)" "1.*:$n:*"
+	done < <(kevo-walship tail a.kv | awk 'NR % 6 == 3')
+	rm -rf t.kv
+	ok kevo-walship apply ar --into t.kv --until-time 2020-01-01T00:00:00Z
+	matches "$(kevo-walship pos t.kv)" '1.*:0:*'
+	fails 64 '*yesterday is no time*' kevo-walship apply ar --into t.kv \
+		--until-time yesterday
+}
+
+@test "apply: --delay leaves what is young" {
+	ok kevo-walship apply ar --into r.kv --delay 1h
+	matches "$(kevo-walship pos r.kv)" '1.*:0:*'
+	ok kevo-walship apply ar --into r.kv --delay 0
+	same_place a.kv r.kv
+}
+
+@test "apply: --follow takes what comes, segments and tail" {
+	background kevo-walship apply ar --into r.kv --follow
+	wait_for same_place a.kv r.kv
+	commits a.kv 21 22
+	ok kevo-walship send a.kv --to ar
+	wait_for same_place a.kv r.kv
+	ok kevo-walship send a.kv --to ar --seal-after 0
+	commits a.kv 31 32
+	ok kevo-walship send a.kv --to ar
+	wait_for same_place a.kv r.kv
+	same_data a.kv r.kv
+	kill -TERM "$child"
+	ends 143
+}
+
+@test "apply: a gap, and an archive that does not begin at the beginning" {
+	ok kevo-walship send a.kv --to ar --seal-after 0
+	commits a.kv 21 29
+	ok kevo-walship send a.kv --to ar --seal-after 0
+	ok kevo-walship apply ar --into r.kv --until-seq 5
+	first=(ar/wal/00000001/*-0000000000000001-*.seg)
+	second=(ar/wal/00000001/*-000000000000000b-*.seg)
+	mv "${second[0]}" aside
+	fails 81 'gap: r.kv: need commit 11, the next one in ar is *' \
+		kevo-walship apply ar --into r.kv
+	matches "$(kevo-walship pos r.kv)" '1.*:10:*'
+	mv aside "${second[0]}"
+	rm "${first[0]}"
+	fails 81 'gap: ar: it does not begin with commit 1*' \
+		kevo-walship apply ar --into new.kv
+	[ ! -e new.kv ]
+	ok kevo-walship apply ar --into r.kv
+	same_data a.kv r.kv
+}
+
+@test "apply: a damaged segment ends it, before anything of it is applied" {
+	seg=(ar/wal/00000001/*.seg)
+	flip "${seg[0]}" 700
+	run -80 --separate-stderr kevo-walship apply ar --into r.kv
+	matches "$stderr" "kevo-walship: corrupt: ${seg[0]}: record * at byte *"
+	matches "$(kevo-walship pos r.kv)" '1.*:0:*'
+	flip "${seg[0]}" 700
+	ok kevo-walship apply ar --into r.kv
+	same_data a.kv r.kv
+}
+
+@test "apply: another database's archive, and a forked one" {
+	ok kevo-walship apply ar --into r.kv
+	database b.kv
+	commits b.kv 1 9
+	ok kevo-walship send b.kv --to other
+	run -83 --separate-stderr kevo-walship apply other --into r.kv
+	matches "$stderr" 'kevo-walship: wrong-db: *'
+	# The same history, until both copies wrote.
+	kevo-walship send a.kv --to ar --slot none
+	cp -a a.kv c.kv
+	commits c.kv 51 55
+	ok kevo-walship send c.kv --to forked --slot none --seal-after 0
+	commits a.kv 61 69
+	ok kevo-walship send a.kv --to ar --slot none
+	ok kevo-walship apply ar --into r.kv
+	run -82 --separate-stderr kevo-walship apply forked --into r.kv
+	matches "$stderr" 'kevo-walship: fork: *'
+	same_place a.kv r.kv
+}
+
+@test "apply: into a primary is refused" {
+	fails 77 'a.kv: a primary: *' kevo-walship apply ar --into a.kv
+	same_log a.kv ar
+}
+
+@test "apply: a promotion: orphans are found, saved, and never applied" {
+	ok kevo-walship apply ar --into r.kv
+	cp -a a.kv old.kv
+	# The new line begins at 20, the old primary goes on to 23.
+	ok kevo-walship promote r.kv --archive ar
+	commits old.kv 71 72
+	kevo-put r.kv new line
+	ok kevo-walship send r.kv --to ar --seal-after 0
+	files ar >before
+	fails 86 'fenced: old.kv: epoch 2 exists*3 commits 21..23 are only here*' \
+		kevo-walship send old.kv --to ar
+	files ar | cmp - before
+	# What it had sent elsewhere comes by another way.
+	ok kevo-walship send old.kv --to elsewhere --slot none --seal-after 0
+	mkdir in
+	cp elsewhere/wal/00000001/*.seg in/
+	fails 88 'orphans: ar: 3 commits 21..23 of epoch 1 lost a promotion; saved in orphans/*' \
+		kevo-walship recv --spool in --to ar
+	equal left "$(ls in)" ''
+	orphan=(ar/orphans/*.seg)
+	ok kevo-walship verify "${orphan[0]}"
+	matches "$(kevo-walship tail "${orphan[0]}")" '*k72*'
+	ok kevo-walship verify -q ar
+	# A replica that is behind both gets the line that won.
+	ok kevo-walship apply ar --into late.kv
+	same_data r.kv late.kv
+	same_place r.kv late.kv
+	is '' kevo-get --default='' late.kv k71
+	# One that took the commits that lost must be rebuilt.
+	ok kevo-walship apply elsewhere --into ahead.kv
+	run -86 --separate-stderr kevo-walship apply ar --into ahead.kv
+	matches "$stderr" 'kevo-walship: fenced: *'
+}
