@@ -40,8 +40,9 @@ static const struct cli_opt opts[] = {
 const struct cli_tool walship_drill_tool = {
 	"kevo-walship drill",
 	"Restore an archive, check what comes out, and time it",
-	"ARCHIVE --into=DIR [-qv] [--until-seq=N | --until-time=TIME]\n"
-	"  [--max-time=TIME] [--check=COMMAND]",
+	"ARCHIVE --into=DIR [-qv]\n"
+	"  [--until-seq=N | --until-time=TIME] [--max-time=TIME]\n"
+	"  [--check=COMMAND]",
 	opts,
 	"  kevo-walship drill archive --into /var/tmp --max-time 30m\n"
 	"  kevo-walship drill archive --into /var/tmp \\\n"

@@ -48,7 +48,7 @@ teardown() { common_teardown; }
 		'kevo-walship: lag: before: 3 commits behind (limit 2)'
 	rm before/state/source
 	ok kevo-walship status --json before
-	matches "$output" '*"lag_commits":"unknown","lag_ms":"unknown"*'
+	matches "$output" '*"lag_commits":"unknown","lag_bytes":"unknown","lag_ms":"unknown"*'
 	run -1 kevo-walship status -q before --max-lag 100d
 	run -1 --separate-stderr kevo-walship status --nagios before --max-lag 1d
 	matches "$output" 'KEVO WARNING: lag: before: unknown (limit *) |*lag=U'
