@@ -116,6 +116,10 @@ int kv_archive_load(struct kv_archive *a, const struct kv_archive_seg *s,
 int kv_archive_name_fits(const struct kv_archive_seg *s,
     const struct kv_image *img);
 
+/* Is a file empty?  On file systems without hard links a name is taken before
+ * it is filled, and who was killed in between leaves it so. */
+int kv_archive_is_vacant(struct kv_archive *a, const char *file);
+
 /* Parse the name of a segment, in either spelling.  1 if it is one. */
 int kv_archive_seg_parse(const char *name, struct kv_archive_seg *out);
 

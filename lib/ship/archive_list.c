@@ -223,6 +223,31 @@ kv_archive_load(struct kv_archive *a, const struct kv_archive_seg *s,
 	return rc;
 }
 
+/* ---- places that were taken and not filled ------------------------------ */
+
+int
+kv_archive_is_vacant(struct kv_archive *a, const char *file)
+{
+	uint64_t size = 1;
+	int fd = kv_openat(a->dir.fd, file, O_RDONLY, 0);
+
+	if (fd < 0)
+		return 0;
+	if (kv_file_stat(&a->env, fd, file, &size, NULL, NULL) != 0)
+		size = 1;
+	close(fd);
+	return size == 0;
+}
+
+static int
+seg_is_vacant(struct kv_archive *a, const struct kv_archive_seg *s)
+{
+	char file[KV_ARCHIVE_PATH_LEN];
+
+	kv_archive_seg_path(file, s);
+	return kv_archive_is_vacant(a, file);
+}
+
 /* ---- position ---------------------------------------------------------- */
 
 /* The seal of a plain file says it all: 1 and *chain, else it is read. */
@@ -273,17 +298,27 @@ end_of(struct kv_archive *a, const struct kv_archive_seg *s,
 	return 0;
 }
 
-/* The segment of an epoch that reaches furthest. */
+/* The segment of an epoch that reaches furthest; one that was killed when it
+ * was to be written, where there are no hard links, is none. */
 static const struct kv_archive_seg *
-furthest(const struct kv_archive *a, uint32_t epoch)
+furthest(struct kv_archive *a, uint32_t epoch)
 {
-	const struct kv_archive_seg *best = NULL;
+	size_t best;
 
-	for (size_t i = a->nseg; i-- > 0 && a->seg[i].epoch >= epoch;)
-		if (a->seg[i].epoch == epoch &&
-		    (best == NULL || a->seg[i].last > best->last))
-			best = &a->seg[i];
-	return best;
+	for (;;) {
+		best = a->nseg;
+		for (size_t i = a->nseg; i-- > 0 && a->seg[i].epoch >= epoch;)
+			if (a->seg[i].epoch == epoch && (best == a->nseg ||
+			    a->seg[i].last > a->seg[best].last))
+				best = i;
+		if (best == a->nseg)
+			return NULL;
+		if (!seg_is_vacant(a, &a->seg[best]))
+			return &a->seg[best];
+		memmove(&a->seg[best], &a->seg[best + 1],
+		    (a->nseg - best - 1) * sizeof(*a->seg));
+		a->nseg--;
+	}
 }
 
 int

@@ -138,21 +138,6 @@ holds(struct kv_archive *a, const char *file, const void *bytes, size_t len)
 	return rc;
 }
 
-/* An empty file of that name was made by no_links() and not filled. */
-static int
-is_empty_place(struct kv_archive *a, const char *file)
-{
-	uint64_t size = 1;
-	int fd = kv_openat(a->dir.fd, file, O_RDONLY, 0);
-
-	if (fd < 0)
-		return 0;
-	if (kv_file_stat(&a->env, fd, file, &size, NULL, NULL) != 0)
-		size = 1;
-	close(fd);
-	return size == 0;
-}
-
 /*
  * On file systems without hard links: a rename that replaces nothing; and
  * where there is no such call, a place is taken by creating it, which only
@@ -195,7 +180,7 @@ name_taken(struct kv_archive *a, const char *temp, const char *file,
 
 	if (same == 1)
 		return KEVO_FALSE;
-	if (same == 0 && len > 0 && is_empty_place(a, file)) {
+	if (same == 0 && len > 0 && kv_archive_is_vacant(a, file)) {
 		if (renameat(a->dir.fd, temp, a->dir.fd, file) == 0)
 			return 0;
 		return kv_ship_fail_errno(&a->env, kv_path(&a->dir, file),
@@ -325,7 +310,7 @@ look_for(struct kv_archive *a, const struct kv_image *img, int zst)
 
 	kv_archive_seg_path(file, &s);
 	if (faccessat(a->dir.fd, file, F_OK, 0) != 0 ||
-	    is_empty_place(a, file))
+	    kv_archive_is_vacant(a, file))
 		return 0;
 	rc = kv_image_load(&a->env, a->dir.fd, file, kv_path(&a->dir, file),
 	    &there);
