@@ -370,6 +370,60 @@ test_deferred(void)
 	tap_report("txn: deferred locks at the first write, and validates");
 }
 
+struct outcomes {
+	uint64_t begun, committed, rolled_back, conflict;
+};
+
+static int
+see_outcome(void *arg, const struct kevo_metric *m)
+{
+	struct outcomes *o = arg;
+
+	if (strcmp(m->name, "transactions") != 0)
+		return 0;
+	if (strcmp(m->label_value, "begun") == 0)
+		o->begun = m->value;
+	else if (strcmp(m->label_value, "committed") == 0)
+		o->committed = m->value;
+	else if (strcmp(m->label_value, "rolled_back") == 0)
+		o->rolled_back = m->value;
+	else if (strcmp(m->label_value, "conflict") == 0)
+		o->conflict = m->value;
+	return 0;
+}
+
+static void
+test_counted(void)
+{
+	struct kevo *db = fresh("counted"), *other = open_db(0);
+	struct outcomes o = { 0 };
+	uint64_t commits = 0, conflicts = 0;
+
+	for (int i = 0; i < 40; i++) {
+		struct kevo_txn *t = begin(db, i % 2 ? KEVO_TXN_OPTIMISTIC :
+		    KEVO_TXN_DEFERRED);
+		int rc;
+
+		(void)reads(t, "k", NULL);
+		if (tap_below(2) == 0)
+			check(other, put(other, "k", "x"), "put");
+		if ((rc = txn_put(t, "l", "1")) == 0) {
+			rc = kevo_txn_commit(t, KEVO_SYNC_NONE, NULL);
+		} else {
+			check(db, kevo_txn_abort(t), "abort");
+		}
+		commits += rc == 0;
+		conflicts += rc == KEVO_ECONFLICT;
+	}
+	expect(commits + conflicts == 40);
+	check(db, kevo_metrics(db, see_outcome, &o), "metrics");
+	expect(o.begun == 40 && o.committed == commits &&
+	    o.conflict == conflicts && o.rolled_back == 0);
+	kevo_close(other);
+	kevo_close(db);
+	tap_report("txn: conflicts are counted");
+}
+
 static void
 test_optimistic(void)
 {
@@ -752,6 +806,7 @@ main(void)
 	test_read();
 	test_deferred();
 	test_optimistic();
+	test_counted();
 	test_ranges();
 	test_dropped();
 	test_expiry();
