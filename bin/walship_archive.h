@@ -28,6 +28,7 @@ int walship_send_archive(const struct walship_to_archive *o);
 struct walship_spool {
 	const char *dir, *to;
 	int zstd;
+	const char *slot;	/* NULL: nothing is acknowledged */
 };
 int walship_recv_spool(const struct walship_spool *o);
 

@@ -39,7 +39,7 @@ const struct cli_tool walship_recv_tool = {
 	" [--slot=NAME] [-]\n"
 	"[-qv] --to=ARCHIVE [--zstd] [--via=COMMAND [--follow]]\n"
 	" [--slot=NAME] [-]\n"
-	"[-qv] --spool=DIR --to=ARCHIVE [--zstd]",
+	"[-qv] --spool=DIR --to=ARCHIVE [--zstd] [--slot=NAME]",
 	opts,
 	"  kevo-walship send data.kv --to - |\n"
 	"      kevo-walship recv --to archive\n"
@@ -78,13 +78,13 @@ take(struct walship_recv *r, int id, const char *arg)
 static int
 from_spool(const struct walship_recv *r, const struct walship_words *w)
 {
-	struct walship_spool o = { spool, r->to, r->zstd };
+	struct walship_spool o = { spool, r->to, r->zstd, r->slot };
 
 	if (r->to == NULL)
 		cli_usage("--spool needs --to");
-	if (w->n > 0 || r->via != NULL || r->apply != NULL || r->follow ||
-	    r->slot != NULL)
-		cli_usage("with --spool there are only --to and --zstd");
+	if (w->n > 0 || r->via != NULL || r->apply != NULL || r->follow)
+		cli_usage("with --spool there are only --to, --zstd and "
+		    "--slot");
 	return walship_recv_spool(&o);
 }
 

@@ -19,6 +19,7 @@
 #include "epoch.h"
 #include "ident.h"
 #include "ship/accept.h"
+#include "ship/ack.h"
 #include "ship/archive.h"
 #include "ship/image.h"
 #include "ship/ship.h"
@@ -524,6 +525,25 @@ open_spool(struct spool *s)
 		    "%s: cannot open: %s", s->o->dir, strerror(errno));
 }
 
+/* How far the archive goes now, for the slot that it came from. */
+static void
+acknowledge(struct spool *s)
+{
+	struct kv_ack a = { .stage = KV_ACK_SYNCED, .time_ns = kv_now_ns() };
+	char line[KV_ACK_MAX];
+	int rc;
+
+	if ((rc = kv_archive_list(s->a)) != 0 ||
+	    (rc = kv_archive_position(s->a, &a.at)) != 0)
+		fail(s, rc);
+	if (!kv_slots_name_ok(s->o->slot))
+		cli_usage("--slot: %s cannot be the name of a slot",
+		    s->o->slot);
+	strcpy(a.slot, s->o->slot);
+	a.none = a.at.epoch == 0;
+	cli_out(line, kv_ack_print(line, &a));
+}
+
 int
 walship_recv_spool(const struct walship_spool *o)
 {
@@ -540,6 +560,8 @@ walship_recv_spool(const struct walship_spool *o)
 	look_at_all(&s, 1);
 	if (cli_verbose)
 		cli_msg("took %" PRIu64 " files", s.taken);
+	if (o->slot != NULL && !cli_stopped())
+		acknowledge(&s);
 	for (size_t i = 0; i < s.n; i++)
 		free(s.file[i].name);
 	free(s.file);
