@@ -499,6 +499,7 @@ lint_src = $(lib_src) $(ship_src) $(cli_src) $(shell_src) $(bench_src) \
 	$(unit_help_src) $(prog_src) $(history_src) \
 	$(fault_src)
 lint_sh = $(sort $(wildcard .ci/run contrib/*.sh contrib/check_kevo \
+	contrib/ship/*.sh \
 	contrib/completion/*.sh \
 	tests/*.sh tests/*/*.sh))
 lint_bats = $(sort $(wildcard tests/*/*.bash tests/*/*.bats))

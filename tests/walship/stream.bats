@@ -92,8 +92,8 @@ teardown() { common_teardown; }
 		fails 80 'corrupt: stream: *' \
 			kevo-walship recv --apply r.kv <bad.ship
 		kevo-export p.kv >all.tsv
-		kevo-export r.kv | comm -23 - all.tsv >more
-		[ ! -s more ]
+		kevo-export r.kv | comm -23 - all.tsv >extra
+		[ ! -s extra ]
 		at=$((at + 401))
 	done
 	fails 80 'corrupt: stream: does not begin with KEVOSHIP 1*' \

@@ -28,8 +28,8 @@ apply_once() {
 	rm -rf r.kv
 	cp -a before.kv r.kv
 	struck "$1" r.kv all.ship kevo-walship recv --apply r.kv || return
-	kevo-export r.kv | comm -23 - all.tsv >more
-	[ ! -s more ] || { cat told more; exit 1; }
+	kevo-export r.kv | comm -23 - all.tsv >extra
+	[ ! -s extra ] || { cat told extra; exit 1; }
 	kevo-walship recv --apply r.kv <all.ship ||
 		{ cat told; exit 1; }
 	same p.kv r.kv || { cat told; exit 1; }

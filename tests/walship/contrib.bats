@@ -1,0 +1,99 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2030,SC2031,SC2154
+# contrib: what operators copy runs as it stands.
+
+load stream
+setup() {
+	common_setup
+	records 100 | kevo-put -i -b 7 p.kv
+}
+teardown() { common_teardown; }
+
+# stub_ssh: an ssh that runs the command here; rsync -e finds it, too.
+stub_ssh() {
+	mkdir bin
+	cat >bin/ssh <<-'SH'
+		#!/bin/sh
+		while case $1 in -*) ;; *) break ;; esac; do shift; done
+		shift
+		exec sh -c "$*"
+	SH
+	chmod +x bin/ssh
+	PATH=$PWD/bin:$PATH
+}
+
+@test "contrib: rsync brings what a slot keeps, and the slot forgets it" {
+	need rsync
+	stub_ssh
+	kevo-config p.kv set memtable_bytes=64K
+	kevo-walship slot p.kv create away
+	# An archive knows whose it is by its first stream.
+	kevo-walship recv --to "$PWD/arc" < <(kevo-walship send p.kv --to -)
+	for turn in 1 2; do
+		records 3000 "t$turn" | kevo-put -i -b 50 p.kv
+		kevo-compact --full p.kv
+		ok "$root/contrib/ship/rsync.sh" p.kv away "host:$PWD/arc"
+		run ls p.kv/slots/away
+		equal 'what the slot keeps' "$output" slot
+		kevo-walship verify -q arc
+	done
+	[ "$(find arc/wal -name "*.seg" | wc -l)" -gt 2 ]
+	run find arc/state/incoming arc/state/reject -name '*.seg'
+	equal 'left behind' "$output" ''
+}
+
+@test "contrib: rclone brings an archive away, and its way back restores" {
+	need rclone
+	kevo-walship send p.kv --to arc --seal-after 0
+	export RCLONE_CONFIG=$PWD/rclone.conf
+	printf '[store]\ntype = alias\nremote = %s/store\n' "$PWD" \
+		>rclone.conf
+	ok "$root/contrib/ship/rclone.sh" arc store:bucket/db1
+	kevo-put p.kv a b
+	kevo-walship send p.kv --to arc --seal-after 0
+	ok "$root/contrib/ship/rclone.sh" arc store:bucket/db1
+	[ ! -e store/bucket/db1/state ]
+	rclone copy -q store:bucket/db1 back
+	kevo-walship verify -q back
+	ok kevo-walship apply back --into r.kv
+	same p.kv r.kv
+	# A file that is not what it was is refused.
+	seg=$(find arc/wal -name '*.seg' | head -n 1)
+	chmod u+w "$seg"
+	flip "$seg" 500
+	run ! "$root/contrib/ship/rclone.sh" arc store:bucket/db1
+}
+
+@test "contrib: the lines for cron run, and say nothing" {
+	local line
+	# All but comments and assignments has five fields, a user, a command.
+	awk '!/^#[^*0-9]|^#$|^[A-Z]+=|^$/ && NF < 7 { exit 1 }' \
+		"$root/contrib/cron/kevo-walship"
+	sed -n 's/^#[*0-9].*www-data //p' "$root/contrib/cron/kevo-walship" |
+		sed 's|/srv/data.kv|p.kv|g;s|/backup/archive|arc|g;s/\\%/%/g' \
+		>lines
+	[ -s lines ]
+	while IFS= read -r line; do
+		ok sh -c "$line"
+		ok sh -c "$line"
+	done <lines
+	kevo-walship verify -q arc
+}
+
+@test "contrib: the unit of a replica is right" {
+	need systemd-analyze
+	mkdir units
+	sed "s|/usr/bin/kevo-walship|$KEVO_BUILD/bin/kevo-walship|" \
+		"$root/contrib/systemd/kevo-replica@.service" \
+		>units/kevo-replica@.service
+	cd units
+	cp kevo-replica@.service kevo-replica@srv-data.kv.service
+	SYSTEMD_LOG_LEVEL=warning run -0 systemd-analyze verify --man=no \
+		./kevo-replica@srv-data.kv.service
+	equal 'what it says' "$output" ''
+	# What it runs is understood.
+	sed -n '/^ExecStart=/p' kevo-replica@.service | sed "s/^ExecStart=//;s|%f|$PWD/none|;s|\${KEVO_VIA}|true|" >lines
+	while IFS= read -r line; do
+		run -66 sh -c "$line"
+	done <lines
+}
