@@ -201,31 +201,6 @@ find_lag(struct walship_status *s, struct kv_archive *a, uint64_t last_ns)
 	s->lag_ms = last_ns != 0 ? age_ms(s, last_ns) : WALSHIP_UNKNOWN;
 }
 
-/*
- * A receiver that runs hears how far its source is every second.  One that
- * does not, or has no connection, knows nothing.
- */
-static void
-find_link(struct walship_status *s, const struct kv_dir *dir,
-    const char *name)
-{
-	struct kv_link l;
-	struct kv_env env;
-	int64_t behind;
-
-	if (kv_link_read(&env, dir, name, &l) != 0 || !l.alive ||
-	    !l.connected || l.primary_seq == 0)
-		return;
-	behind = kv_link_lag_ms(&l);
-	s->contact_ms = age_ms(s, l.contact_ns);
-	s->lag_commits = l.primary_seq > s->at.seq ?
-	    l.primary_seq - s->at.seq : 0;
-	s->lag_ms = s->contact_ms;
-	if (s->lag_commits > 0)
-		s->lag_ms = behind < 0 ? WALSHIP_UNKNOWN :
-		    s->contact_ms + (uint64_t)behind;
-}
-
 /* ---- archive ----------------------------------------------------------- */
 
 static uint64_t
@@ -268,7 +243,6 @@ walship_status_archive(const char *path, struct walship_status *s)
 	find_gaps(s, a);
 	last_ns = find_position(s, a);
 	find_lag(s, a, last_ns);
-	find_link(s, &a->dir, KV_LINK_ARCHIVE);
 	s->orphans = count(a, "orphans");
 	s->rejected = count(a, "state/reject");
 	s->incoming = count(a, "state/incoming");
@@ -306,8 +280,6 @@ walship_status_db(const char *path, struct walship_status *s)
 	    (rc = kv_role_read(&db->env, &db->dir, &s->role)) != 0 ||
 	    (rc = kv_slots_each(db, add_slot, s)) != 0)
 		cli_fail(db, rc);
-	if (s->role.role == KV_ROLE_REPLICA)
-		find_link(s, &db->dir, KV_LINK_DB);
 	memcpy(s->id, st.id, sizeof(s->id));
 	kevo_close(db);
 }
