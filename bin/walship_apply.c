@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -263,10 +264,8 @@ first_behind(const struct apply *p)
 }
 
 static void
-check_gap(struct apply *p)
+check_gap(struct apply *p, uint64_t first)
 {
-	uint64_t first = first_behind(p);
-
 	if (first == 0)
 		return;
 	kv_ship_fail(&p->a->env, KV_SHIP_GAP, "%s: need commit %" PRIu64
@@ -293,7 +292,7 @@ take_segments(struct apply *p)
 		kv_image_release(&img);
 	}
 	if (more && !p->reached && !p->held && !cli_stopped())
-		check_gap(p);
+		check_gap(p, first_behind(p));
 }
 
 static void
@@ -312,6 +311,52 @@ take_tail(struct apply *p)
 		fail(p, rc);
 	take(p, &img, kv_path(&p->a->dir, file));
 	kv_image_release(&img);
+}
+
+struct behind {
+	const struct apply *p;
+	uint64_t first;		/* 0: none */
+};
+
+/* A tail of the newest epoch that begins behind what we could reach. */
+static int
+look_at_tail(void *arg, const char *name)
+{
+	struct behind *b = arg;
+	const struct kv_epoch *e = kv_history_newest(&b->p->a->history);
+	unsigned long long first;
+	unsigned epoch;
+	int n = 0;
+
+	if (sscanf(name, "%8x-%16llx.open%n", &epoch, &first, &n) != 2 ||
+	    n == 0 || name[n] != '\0' || e == NULL || epoch != e->epoch ||
+	    first <= b->p->at.seq + 1)
+		return 0;
+	if (b->first == 0 || first < b->first)
+		b->first = first;
+	return 0;
+}
+
+/*
+ * Is there a tail that we cannot reach?  What is before it was a segment by
+ * the time that it was begun: so either that is there now, and is to be taken
+ * (1), or it is missing.
+ */
+static int
+is_behind(struct apply *p)
+{
+	struct behind b = { .p = p };
+	int rc;
+
+	if (p->reached || p->held || cli_stopped())
+		return 0;
+	if ((rc = kv_archive_each(p->a, "state/tail", look_at_tail,
+	    &b)) != 0 || (b.first != 0 &&
+	    (rc = kv_archive_list(p->a)) != 0))
+		fail(p, rc);
+	if (b.first != 0 && next_segment(p) == NULL)
+		check_gap(p, b.first);
+	return b.first != 0;
 }
 
 /* Where the archive ends, the replica has the same commit; it may have got
@@ -355,6 +400,7 @@ beat(struct apply *p)
 static void
 pass(struct apply *p)
 {
+	uint64_t before;
 	int rc;
 
 	p->held = 0;
@@ -362,8 +408,11 @@ pass(struct apply *p)
 	    (rc = kv_archive_list(p->a)) != 0)
 		fail(p, rc);
 	take_epochs(p);
-	take_segments(p);
-	take_tail(p);
+	do {
+		before = p->at.seq;
+		take_segments(p);
+		take_tail(p);
+	} while (is_behind(p) && p->at.seq != before);
 	check_end(p);
 	beat(p);
 }
