@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "backup.h"
+#include "cli_tool.h"
 #include "db.h"
 #include "options.h"
 #include "promote.h"
@@ -190,9 +191,8 @@ apply(const struct walship_recover *o, const char *path)
 	if (WIFSIGNALED(status))
 		cli_die(EX_IOERR_, "apply was ended by signal %d",
 		    WTERMSIG(status));
-	if (status != 0)
-		cli_die(WEXITSTATUS(status), "%s: it cannot be brought up to "
-		    "what %s has", o->into, o->from);
+	if (status != 0)	/* it has told why */
+		cli_end_early(WEXITSTATUS(status));
 }
 
 /* ---- what came out ----------------------------------------------------- */

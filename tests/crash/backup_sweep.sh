@@ -15,7 +15,7 @@ esac
 PATH=$build/bin:$PATH
 tests=0 failed=0 work="" where=""
 step=2
-[ -z "${KEVO_QUICK-}" ] || step=5
+[ -z "${KEVO_QUICK-}" ] || step=13
 [ -z "${KEVO_LONG-}" ] || step=1
 
 tmp=${TMPDIR:-/tmp}
@@ -100,6 +100,53 @@ look_at_restore() {
 	[ ! -e place/.new.restore ] || echo 'something is left'
 }
 
+# A base in an archive: none, or all of it under its name.
+look_at_base() {
+	case $2:$status in
+	*:8[0-9]) ;;
+	*)	status_is_possible "$2" "$status" ||
+			echo "exit status $status: $(head -n 1 err)"
+		;;
+	esac
+	for file in place/archive/base/*; do
+		[ ! -e "$file" ] || cmp -s "$file" want.tar ||
+			echo 'another base'
+	done
+	case $2 in
+	kill*) ;;
+	*)	[ -z "$(find place -name '.tmp.base.*')" ] ||
+			[ "$status" -eq 0 ] || echo 'a temporary file stays'
+		;;
+	esac
+	kevo-walship base db --to place/archive >out 2>&1 ||
+		echo "the next base: $(cat out)"
+	[ "$(find place/archive/base -name '[!.]*.tar' | wc -l)" -eq 1 ] || echo 'not one base'
+	kevo-walship restore place/archive --into place/new >out 2>&1 ||
+		echo "restore: $(cat out)"
+	kevo-scan place/new | cmp -s - want || echo 'other records'
+}
+
+# From an archive: as a restore, with the log applied behind the base.
+look_at_replica() {
+	case $2:$status in
+	*:8[0-9]) ;;
+	*)	status_is_possible "$2" "$status" ||
+			echo "exit status $status: $(head -n 1 err)"
+		;;
+	esac
+	if [ -e place/new ]; then
+		kevo-check -q place/new >out 2>&1 || echo "damaged: $(cat out)"
+		kevo-scan place/new | cmp -s - want || echo 'other records'
+	elif [ "$status" -eq 0 ]; then
+		echo 'no database'
+	fi
+	rm -rf place/new
+	kevo-walship restore archive --into place/new >out 2>&1 ||
+		echo "the next restore: $(cat out)"
+	kevo-scan place/new | cmp -s - want || echo 'then other records'
+	[ ! -e place/.new.restore ] || echo 'something is left'
+}
+
 # sweep NAME WHAT LOOK COMMAND...: one result.
 sweep() {
 	name=$1 how=$2 looker=$3 k=1 bad=0
@@ -126,6 +173,9 @@ sweep() {
 }
 
 make_db
+kevo-walship base db --to archive
+kevo-put db last 2
+kevo-walship send db --to archive
 kevo-backup -o want.tar db
 kevo-scan db >want
 [ -s want ] && [ -s want.tar ] || exit 1
@@ -133,6 +183,9 @@ for how in kill killafter EIO ENOSPC short; do
 	where=place
 	sweep backup "$how" look_at_backup kevo-backup -o place/out.tar db
 	sweep restore "$how" look_at_restore kevo-restore -q place/new want.tar
+	sweep base "$how" look_at_base kevo-walship base db --to place/archive
+	sweep replica "$how" look_at_replica kevo-walship restore archive \
+		--into place/new
 	where=db
 	sweep reading "$how" look_at_backup kevo-backup -o place/out.tar db
 done

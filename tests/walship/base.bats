@@ -118,6 +118,45 @@ same() {
 	[ ! -e new.kv ] && [ ! -e .new.kv.restore ]
 }
 
+@test "restore: each segment of the archive that is missing is noticed" {
+	make data.kv
+	kevo-walship base data.kv --to archive
+	for i in 61 62 63 64; do
+		put data.kv $i $i
+		kevo-walship send data.kv --to archive --seal-after 0
+	done
+	put data.kv 65 65
+	kevo-walship send data.kv --to archive
+	ok kevo-walship restore archive --into all.kv
+	is 65 kevo-get all.kv n
+	n=0
+	for file in archive/wal/*/*.seg; do
+		last=$((16#$(basename "$file" .seg | cut -d- -f3)))
+		first=$((16#$(basename "$file" .seg | cut -d- -f2)))
+		[ "$last" -gt 60 ] || continue
+		[ "$first" -gt 60 ] || first=61
+		mv "$file" away
+		fails 81 "gap: *need commit $first,*" kevo-walship restore \
+			archive --into new.kv
+		[ ! -e new.kv ]
+		mv away "$file"
+		n=$((n + 1))
+	done
+	[ "$n" -ge 3 ]
+	ok kevo-walship restore archive --into again.kv
+	same data.kv again.kv
+}
+
+@test "base: --bwlimit is kept to" {
+	make data.kv
+	size=$(kevo-walship base data.kv --to - | wc -c)
+	start=$(date +%s%N)
+	kevo-walship base data.kv --to - --bwlimit "$size" >whole.tar
+	took=$((($(date +%s%N) - start) / 1000000))
+	[ "$took" -ge 900 ]
+	tar -tf whole.tar | grep -q END
+}
+
 @test "restore: --detached is a primary that nobody takes for the original" {
 	make data.kv
 	kevo-walship base data.kv --to archive
