@@ -32,6 +32,8 @@ check	wanted	jq	command:jq
 check	wanted	libarchive-tools	command:bsdtar
 check	wanted	lmdb-utils	command:mdb_load
 check	wanted	mandoc	command:mandoc
+check	wanted	openssh-client	command:ssh
+check	wanted	openssh-server	command:sshd
 check	wanted	prometheus	command:promtool
 check	wanted	python3	command:python3
 check	wanted	rclone	command:rclone
