@@ -123,7 +123,8 @@ int kv_slots_may_grow(struct kevo *db);
 void kv_slots_limit(struct kevo *db);
 
 /* If the disk has no room for so many bytes, cut the dropping slot that is
- * furthest behind.  1 if space came free. */
+ * furthest behind.  1 if one was cut: what it kept may be kept by others,
+ * too. */
 int kv_slots_relieve(struct kevo *db, uint64_t bytes);
 
 #endif /* KV_SLOTS_H */

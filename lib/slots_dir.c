@@ -376,7 +376,6 @@ add_link(struct kevo *db, const char *slot, const char *name,
 	k->bytes = (uint64_t)st.st_blocks * 512;
 	k->time_ns = (uint64_t)st.st_mtim.tv_sec * 1000000000u +
 	    (uint64_t)st.st_mtim.tv_nsec;
-	k->only = st.st_nlink == 1;
 	l->bytes += k->bytes;
 	return 0;
 }
@@ -387,6 +386,20 @@ by_first(const void *a, const void *b)
 	const struct kv_slots_link *x = a, *y = b;
 
 	return strcmp(x->name + 9, y->name + 9);
+}
+
+/* Which of them are kept for slots alone? */
+static void
+note_kept(struct kevo *db, struct kv_slots_list *l)
+{
+	uint64_t oldest, first = 0;
+	struct kv_segment_head h;
+
+	if (kv_slots_oldest_segment(db, &oldest) == 0 &&
+	    kv_slots_head(&db->dir, oldest, &h) == 0)
+		first = h.first_seq;
+	for (size_t i = 0; i < l->n; i++)
+		l->v[i].kept = l->v[i].first < first;
 }
 
 int
@@ -410,8 +423,10 @@ kv_slots_list(struct kevo *db, const char *name, struct kv_slots_list *out)
 	closedir(d);
 	if (rc != 0)
 		kv_slots_list_free(out);
-	else if (out->n > 0)
+	else if (out->n > 0) {
 		qsort(out->v, out->n, sizeof(out->v[0]), by_first);
+		note_kept(db, out);
+	}
 	return rc;
 }
 
@@ -516,20 +531,15 @@ is_near(uint64_t v, uint64_t most)
 	return most != KV_SLOTS_NO_LIMIT && v > most / 5 * 4;
 }
 
-void
-kv_slots_judge(struct kevo *db, const struct kv_slots_list *l,
-    struct kv_slots_info *info)
+static void
+judge(const struct kv_slots_list *l, struct kv_slots_info *info)
 {
-	uint64_t now = kv_now_ns(), age = 0, oldest, first_kept = UINT64_MAX;
-	struct kv_segment_head h;
+	uint64_t now = kv_now_ns(), age = 0;
 
-	if (kv_slots_oldest_segment(db, &oldest) == 0 &&
-	    kv_slots_head(&db->dir, oldest, &h) == 0)
-		first_kept = h.first_seq;
 	info->files = l->n;
 	info->bytes = l->bytes;
 	for (size_t i = 0; i < l->n; i++)
-		if (l->v[i].first < first_kept)
+		if (l->v[i].kept)
 			info->kept_bytes += l->v[i].bytes;
 	if (l->n > 0)
 		info->oldest_ns = l->v[0].time_ns;
@@ -561,7 +571,7 @@ kv_slots_look(struct kevo *db, const char *name, struct kv_slots_info *out)
 	if ((rc = kv_slots_read(&db->env, &db->dir, name, &out->note)) != 0 ||
 	    (rc = kv_slots_list(db, name, &l)) != 0)
 		return rc;
-	kv_slots_judge(db, &l, out);
+	judge(&l, out);
 	kv_slots_list_free(&l);
 	return 0;
 }

@@ -40,7 +40,7 @@ struct kv_slots_link {
 	uint64_t first, last;	/* commits */
 	uint64_t bytes;
 	uint64_t time_ns;	/* when it was completed */
-	int only;		/* this is its last name */
+	int kept;		/* wal/ has it no more */
 };
 
 /* The links of a slot, the oldest first. */
@@ -74,9 +74,5 @@ int kv_slots_head(const struct kv_dir *dir, uint64_t counter,
 
 /* Under WRITER: is it a position of this log?  0 or KEVO_EHISTORY. */
 int kv_slots_check_position(struct kevo *db, const struct kv_position *at);
-
-/* Of a slot that was read: which state is it in? */
-void kv_slots_judge(struct kevo *db, const struct kv_slots_list *l,
-    struct kv_slots_info *info);
 
 #endif /* KV_SLOTS_DIR_H */

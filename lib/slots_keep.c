@@ -88,25 +88,22 @@ count_over(const struct kv_slots_note *n, const struct kv_slots_list *l)
 }
 
 /*
- * Remove the n oldest links.  1 if space came free.  On a full disk there is
- * room to tell of it only when one of them is gone.
+ * Remove the n oldest links, at least one.  On a full disk there may be room
+ * to tell of it only when some of them are gone.
  */
-static int
+static void
 cut(struct kevo *db, const char *name, const struct kv_slots_list *l,
     size_t n)
 {
 	uint64_t first = l->lost_last != 0 ? l->lost_first : l->v[0].first;
 	uint64_t last = l->v[n - 1].last;
-	int freed = 0, told;
+	int told = kv_slots_write_lost(db, name, first, last) == 0;
 
-	told = kv_slots_write_lost(db, name, first, last) == 0;
 	for (size_t i = 0; i < n; i++) {
 		kv_slots_unlink(db, name, l->v[i].name);
-		freed |= l->v[i].only;
-		if (!told && freed)
+		if (!told)
 			told = kv_slots_write_lost(db, name, first, last) == 0;
 	}
-	return freed;
 }
 
 /* Links behind the confirmed position are an ack's leftovers. */
@@ -196,15 +193,14 @@ kv_slots_may_grow(struct kevo *db)
 
 #define FULL_DISK	((uint64_t)4 << 20)
 
-/* Links that hold space which nothing else holds: the first so many. */
+/* Links that hold space for slots alone: the first so many. */
 static size_t
-count_only(const struct kv_slots_list *l)
+count_kept(const struct kv_slots_list *l)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < l->n; i++)
-		if (l->v[i].only)
-			n = i + 1;
+	while (n < l->n && l->v[n].kept)
+		n++;
 	return n;
 }
 
@@ -220,7 +216,7 @@ compare(struct kevo *db, const char *name, const char **worst,
 	    note.stop_writes || note.confirmed.seq >= *worst_seq ||
 	    kv_slots_list(db, name, &l) != 0)
 		return;
-	if (count_only(&l) > 0) {
+	if (count_kept(&l) > 0) {
 		*worst = name;
 		*worst_seq = note.confirmed.seq;
 	}
@@ -235,7 +231,7 @@ kv_slots_relieve(struct kevo *db, uint64_t bytes)
 	struct kv_slots_names names;
 	const char *worst = NULL;
 	struct kv_slots_list l;
-	int freed = 0;
+	int did = 0;
 
 	/* More than is asked for at once: of log and index. */
 	if (kv_free_bytes(&db->env, &db->dir, &left) == 0 &&
@@ -244,12 +240,13 @@ kv_slots_relieve(struct kevo *db, uint64_t bytes)
 		for (size_t i = 0; i < names.n; i++)
 			compare(db, names.v[i], &worst, &worst_seq);
 		if (worst != NULL && kv_slots_list(db, worst, &l) == 0) {
-			if (count_only(&l) > 0)
-				freed = cut(db, worst, &l, count_only(&l));
+			did = count_kept(&l) > 0;
+			if (did)
+				cut(db, worst, &l, count_kept(&l));
 			kv_slots_list_free(&l);
 		}
 		free(names.v);
 	}
 	db->env = before;
-	return freed;
+	return did;
 }
