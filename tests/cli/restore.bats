@@ -50,9 +50,7 @@ only() {
 
 # refused STATUS GLOB COMMAND...: with one message, and nothing is left.
 refused() {
-	fails "$@" || return
-	is '' find . -maxdepth 1 -name 'new.kv' -o -maxdepth 1 \
-		-name '.new.kv*'
+	fails "$@" && [ ! -e new.kv ] && [ ! -e .new.kv.restore ]
 }
 
 @test "restore: the same records, versions, settings and permissions" {
@@ -238,24 +236,23 @@ refused() {
 	for how in none gzip zstd; do
 		kevo-backup -z $how -o whole data.kv
 		size=$(stat -c %s whole)
-		step=$((size / 25 + 1))
+		step=$((size / 9 + 1))
 		[ -z "${KEVO_LONG-}" ] || step=1
 		for ((i = 0; i < size; i += step)); do
 			head -c "$i" whole >cut.tar
 			status=0
 			kevo-restore -q new.kv cut.tar 2>err || status=$?
-			# Behind END there are zeros, or a sum of no use.
+			# tests/unit/base_test.c does so at every byte.  Behind
+			# END there are zeros, or a sum of no use.
 			if [ "$status" -eq 0 ]; then
 				[ "$i" -gt $((size - 1100)) ]
-				tar -tf whole >list 2>&1
-				is w kevo-get new.kv k
+				[ "$(kevo-get new.kv k)" = w ]
 				rm -r new.kv
 				continue
 			fi
 			equal "$how at $i" "$status" 75
 			[ "$(wc -l <err)" -eq 1 ]
-			only cut.tar data.kv err whole ||
-				only cut.tar data.kv err list whole
+			[ ! -e new.kv ] && [ ! -e .new.kv.restore ]
 		done
 	done
 }
@@ -265,12 +262,12 @@ refused() {
 	for how in none zstd; do
 		kevo-backup -z $how -o whole data.kv
 		size=$(stat -c %s whole)
-		tries=60
+		tries=24
 		[ -z "${KEVO_LONG-}" ] || tries=5000
 		RANDOM=$seed
 		for ((i = 0; i < tries; i++)); do
 			at=$(((RANDOM * 32768 + RANDOM) % size))
-			[ "$i" -ge 25 ] || at=$((i * 512 / 7))
+			[ "$i" -ge 10 ] || at=$((i * 512 / 7))
 			cp whole bad
 			printf "\\x$(printf %02x $((RANDOM % 255 + 1)))" |
 				dd of=bad bs=1 seek=$at conv=notrunc \
