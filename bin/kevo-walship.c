@@ -33,6 +33,7 @@ static const struct command {
 	{ &walship_known_loss_tool, walship_known_loss },
 	{ &walship_pos_tool, walship_pos },
 	{ &walship_promote_tool, walship_promote },
+	{ &walship_prune_tool, walship_prune },
 	{ &walship_recv_tool, walship_recv },
 	{ &walship_rejoin_tool, walship_rejoin },
 	{ &walship_restore_tool, walship_restore },

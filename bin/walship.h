@@ -71,14 +71,15 @@ void walship_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
  * parsed; its result is the exit status. */
 extern const struct cli_tool walship_apply_tool, walship_fence_tool,
     walship_known_loss_tool, walship_pos_tool, walship_promote_tool,
-    walship_recv_tool, walship_rejoin_tool, walship_send_tool,
-    walship_slot_tool, walship_status_tool, walship_tail_tool,
-    walship_verify_tool;
+    walship_prune_tool, walship_recv_tool, walship_rejoin_tool,
+    walship_send_tool, walship_slot_tool, walship_status_tool,
+    walship_tail_tool, walship_verify_tool;
 int walship_apply(struct cli_args *a);
 int walship_fence(struct cli_args *a);
 int walship_known_loss(struct cli_args *a);
 int walship_pos(struct cli_args *a);
 int walship_promote(struct cli_args *a);
+int walship_prune(struct cli_args *a);
 int walship_recv(struct cli_args *a);
 int walship_rejoin(struct cli_args *a);
 int walship_send(struct cli_args *a);

@@ -1,0 +1,80 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2154
+# kevo-walship prune.
+
+load walship
+setup() {
+	common_setup
+	kevo-walship base --help | grep -q libarchive && skip 'no libarchive'
+	kevo-init -q a.kv
+	for i in 1 2 3 4; do
+		commits a.kv "$((10 * i))" "$((10 * i + 8))"
+		ok kevo-walship send a.kv --to ar --seal-after 0
+		ok kevo-walship base a.kv --to ar
+	done
+}
+teardown() { common_teardown; }
+
+# A base and the log of the archive still make the newest state.
+restores() {
+	rm -rf r.kv
+	ok kevo-walship restore "$1" --into r.kv
+	cmp <(kevo-scan a.kv) <(kevo-scan r.kv)
+}
+
+@test "prune: the newest bases and the log behind them stay" {
+	files ar >before
+	ok kevo-walship prune ar --keep-bases 2 -n
+	equal lines "${#lines[@]}" 5
+	files ar | cmp - before
+	ok kevo-walship prune ar --keep-bases 2 --keep-days 30
+	files ar | cmp - before
+	ok kevo-walship prune ar --keep-bases 2
+	equal bases "$(ls ar/base)" \
+		$'00000001-000000000000001e.tar\n00000001-0000000000000028.tar'
+	equal log "$(ls ar/wal/00000001)" \
+		00000001-000000000000001f-0000000000000028.seg
+	(cd ar && xxhsum -q -c state/SUMS)
+	ok kevo-walship status ar
+	ok kevo-walship verify -q ar
+	restores ar
+	files ar >before
+	ok kevo-walship prune ar --keep-bases 2
+	files ar | cmp - before
+	# And the log goes on.
+	commits a.kv 51 58
+	ok kevo-walship send a.kv --to ar
+	restores ar
+}
+
+@test "prune: an increment keeps what it builds on" {
+	commits a.kv 51 58
+	ok kevo-walship base a.kv --to ar \
+		--since ar/base/00000001-0000000000000014.tar
+	ok kevo-walship prune ar --keep-bases 1
+	equal bases "$(ls ar/base)" "00000001-0000000000000014.tar
+00000001-0000000000000028.tar
+00000001-0000000000000031.inc.tar"
+	ok kevo-walship verify -q ar
+}
+
+@test "prune: without a base nothing of the log goes; leavings do when old" {
+	rm ar/base/*
+	touch ar/wal/00000001/.tmp.here.1.1 ar/state/incoming/.x.seg.Ab \
+		ar/state/reject/bad.seg ar/wal/00000001/.tmp.here.1.2 \
+		ar/orphans/kept.seg
+	touch -d '-3 days' ar/wal/00000001/.tmp.here.1.1 \
+		ar/state/incoming/.x.seg.Ab ar/state/reject/bad.seg
+	run -0 --separate-stderr kevo-walship prune ar --keep-bases 1
+	matches "$stderr" '*no full base*'
+	equal segments "$(find ar/wal -name '*.seg' | wc -l)" 4
+	[ ! -e ar/wal/00000001/.tmp.here.1.1 ]
+	[ ! -e ar/state/incoming/.x.seg.Ab ]
+	[ -e ar/wal/00000001/.tmp.here.1.2 ]
+	[ -e ar/state/reject/bad.seg ]
+	touch -d '-8 days' ar/state/reject/bad.seg ar/orphans/kept.seg
+	ok kevo-walship prune -q ar --keep-bases 1
+	[ ! -e ar/state/reject/bad.seg ]
+	[ -e ar/orphans/kept.seg ]
+	fails 64 '*--keep-bases*' kevo-walship prune ar
+}
