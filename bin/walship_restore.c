@@ -41,7 +41,8 @@ static const struct cli_opt opts[] = {
 const struct cli_tool walship_restore_tool = {
 	"kevo-walship restore",
 	"Make a replica of a base and the log behind it",
-	"ARCHIVE|- --into=DB [-nqv] [--until-seq=N | --until-time=TIME]\n"
+	"ARCHIVE|- --into=DB [-nqv]\n"
+	"  [--until-seq=N | --until-time=TIME]\n"
 	"  [--detached]",
 	opts,
 	"  kevo-walship restore archive --into replica.kv\n"
