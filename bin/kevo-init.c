@@ -71,7 +71,7 @@ int
 main(int argc, char *argv[])
 {
 	struct cli_open_opts common = { 0, NULL, NULL, NULL };
-	struct changes c = { NULL, 0 };
+	static struct changes c;	/* reachable to the end */
 	struct kevo *db;
 	struct cli_args a;
 	const char *path;

@@ -162,12 +162,16 @@ begin(struct watch *w)
 		cli_fail(w->db, rc);
 }
 
+/* The prefix is the range's lower bound; none: there was none, or an empty
+ * one. */
 static int
 in_range(const struct watch *w, const struct kevo_record *rec)
 {
-	return !w->range.empty && (w->where.prefix == NULL ||
-	    (rec->klen >= w->range.keys.from_len && memcmp(rec->key,
-	    w->range.keys.from, w->range.keys.from_len) == 0));
+	const struct kevo_range *r = &w->range.keys;
+
+	return !w->range.empty && (r->from == NULL ||
+	    (rec->klen >= r->from_len &&
+	    memcmp(rec->key, r->from, r->from_len) == 0));
 }
 
 static void
