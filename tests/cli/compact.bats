@@ -286,6 +286,44 @@ status 0'
 	equal output "$output" $'status 74\nstatus 74\n0'
 }
 
+@test "compact: killed on a full disk, anywhere, it harms nothing" {
+	unshare -m true 2>/dev/null || skip 'no mount namespaces here'
+	full_disk() {
+		mkdir disk
+		mount -t tmpfs -o size=4M none disk || { echo no; return; }
+		cd disk
+		small a.kv
+		for i in 0 1 2 3 4; do
+			records "${i}0000" "${i}4000" | kevo-put -i -b 100 a.kv
+			kevo-compact a.kv
+		done
+		for i in 1 2 3 4 5 6; do
+			seq "${i}00000" "${i}60000" |
+				kevo-put -k -i a.kv 2>/dev/null
+			cat /dev/zero >ballast 2>/dev/null
+			n=$(kevo-scan -c a.kv)
+			kevo-compact a.kv 2>/dev/null &
+			sleep "0.00$((RANDOM % 10))"
+			kill -KILL $! 2>/dev/null
+			wait $! 2>/dev/null
+			[ "$(kevo-scan -c a.kv)" = "$n" ] || echo "lost, $i"
+			kevo-check -q a.kv
+			rm ballast
+			kevo-compact a.kv || echo "status $?"
+			[ "$(kevo-scan -c a.kv)" = "$n" ] || echo "lost, $i"
+			until kevo-delete --from=0 --to=: a.kv 2>/dev/null; do
+				kevo-compact a.kv || break
+			done
+			kevo-compact --full a.kv || echo "status $?"
+		done
+		kevo-scan -c a.kv
+	}
+	export -f small full_disk records
+	run --separate-stderr unshare -m bash -c full_disk
+	[ "$output" != no ] || skip 'no tmpfs here'
+	equal output "$output" 20000
+}
+
 @test "compact: --progress" {
 	small a.kv
 	records 0 3000 | kevo-put -i a.kv
