@@ -158,11 +158,19 @@ kv_dir_lock(int fd)
 
 #define TXN_OWNER	0
 #define TXN_WRITER	1
+#define TXN_FILE	2
+
+int
+kv_txn_claim(int fd)
+{
+	return byte_lock(fd, F_OFD_SETLK, F_WRLCK, TXN_FILE, 1, NULL) == 0;
+}
 
 int
 kv_txn_own(int fd)
 {
-	return byte_lock(fd, F_OFD_SETLK, F_WRLCK, TXN_OWNER, 1, NULL) == 0;
+	return kv_txn_claim(fd) && byte_lock(fd, F_OFD_SETLK, F_WRLCK,
+	    TXN_OWNER, 1, NULL) == 0;
 }
 
 /* A system that does not answer is taken to say yes: an orderly end is told

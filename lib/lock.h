@@ -94,7 +94,12 @@ uint64_t kv_pin_next(int fd, uint64_t from, uint64_t end);
  * into it has the second byte, which kv_txn_write_lock() waits for until
  * deadline_ms (negative: for ever).  It returns 0, KV_LOCK_TIMEOUT or an
  * errno.
+ *
+ * Who removes the file of a dead owner has to have kv_txn_claim(), which its
+ * owner has too.  It is a byte of its own, so that nobody takes the remover
+ * for the owner.
  */
+int kv_txn_claim(int fd);
 int kv_txn_own(int fd);
 int kv_txn_owned(int fd);
 int kv_txn_write_lock(int fd, int64_t deadline_ms);

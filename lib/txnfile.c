@@ -167,7 +167,7 @@ remove_dead(const struct kv_dir *dir, uint64_t number)
 	kv_txn_name(name, number, ".txn");
 	if ((fd = kv_openat(dir->fd, name, O_RDWR, 0)) < 0)
 		return;
-	if (kv_txn_own(fd))
+	if (kv_txn_claim(fd))
 		kv_txn_remove(dir, number);
 	close(fd);
 }

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "lock.h"
 #include "tap.h"
 #include "txnfile.h"
 
@@ -723,6 +724,63 @@ test_snapshot_within(void)
 	tap_report("join: a snapshot of a transaction");
 }
 
+static int
+open_file(const char *ending)
+{
+	char full[600] = "";
+	struct dirent *e;
+	DIR *d;
+	int fd;
+
+	snprintf(full, sizeof(full), "%s/txn", path);
+	if ((d = opendir(full)) == NULL)
+		tap_bail("no directory");
+	while ((e = readdir(d)) != NULL)
+		if (strstr(e->d_name, ending) != NULL)
+			snprintf(full, sizeof(full), "%s/txn/%s", path,
+			    e->d_name);
+	closedir(d);
+	if ((fd = open(full, O_RDWR)) < 0)
+		tap_bail("%s: %s", full, strerror(errno));
+	return fd;
+}
+
+/* ---- who removes what is left ------------------------------------------ */
+
+/*
+ * An owner is killed, and somebody is about to remove its file: that is not to
+ * be taken for its life.
+ */
+static void
+test_remover(void)
+{
+	struct kevo *db = fresh("remover"), *j;
+	char env[200];
+	int end, fd;
+	pid_t pid;
+
+	check(db, put(db, "k", "0"), "put");
+	pid = owner(1, env, &end);
+	j = join(env, 0);
+	fd = open_file(".txn");
+	expect(!kv_txn_claim(fd) && holds(j, "k", "owner"));
+	kill(pid, SIGKILL);
+	if (waitpid(pid, NULL, 0) != pid)
+		tap_bail("wait");
+	close(end);
+	expect(kv_txn_claim(fd));
+	expect(get(j) == KEVO_EENDED && put(j, "k", "1") == KEVO_EENDED);
+	/* As long as it has it, nobody else does it. */
+	check(db, kevo_txn_abort(share(db)), "abort");
+	expect(files_in("txn") == 2);
+	close(fd);
+	check(db, kevo_txn_abort(share(db)), "abort");
+	expect(files_in("txn") == 0);
+	kevo_close(j);
+	kevo_close(db);
+	tap_report("join: who removes a dead one's file is not its owner");
+}
+
 /* ---- texts and files --------------------------------------------------- */
 
 static void
@@ -763,27 +821,6 @@ test_texts(void)
 	kevo_close(b);
 	kevo_close(a);
 	tap_report("join: texts that are none, and of several databases");
-}
-
-static int
-open_file(const char *ending)
-{
-	char full[600] = "";
-	struct dirent *e;
-	DIR *d;
-	int fd;
-
-	snprintf(full, sizeof(full), "%s/txn", path);
-	if ((d = opendir(full)) == NULL)
-		tap_bail("no directory");
-	while ((e = readdir(d)) != NULL)
-		if (strstr(e->d_name, ending) != NULL)
-			snprintf(full, sizeof(full), "%s/txn/%s", path,
-			    e->d_name);
-	closedir(d);
-	if ((fd = open(full, O_RDWR)) < 0)
-		tap_bail("%s: %s", full, strerror(errno));
-	return fd;
 }
 
 /* A read, a write and a walk; whatever they answer, they end. */
@@ -964,6 +1001,7 @@ main(void)
 	test_end(KILL, "SIGKILL");
 	test_snapshot();
 	test_snapshot_within();
+	test_remover();
 	test_siblings();
 	test_fork();
 	test_depth();
