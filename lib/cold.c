@@ -116,6 +116,13 @@ kv_cold_copy(const struct kevo *db)
 }
 
 int
+kv_cold_appended(const struct kevo *db, uint64_t *seq)
+{
+	return read_at(db->cold->ctl_fd, seq, sizeof(*seq),
+	    offsetof(struct kv_control, appended));
+}
+
+int
 kv_cold_control(const struct kevo *db)
 {
 	return db->cold->ctl_fd;

@@ -284,6 +284,9 @@ uint64_t kv_cold_setting(const struct kevo *db, enum kv_setting s);
 int kv_cold_control(const struct kevo *db);
 const struct kv_control *kv_cold_copy(const struct kevo *db);
 
+/* The newest commit in the log, as of now.  0 or -1. */
+int kv_cold_appended(const struct kevo *db, uint64_t *seq);
+
 /* End being cold: hand over control, mapped, as db->ctl.  0, or KV_RETRY if
  * it has to be looked for anew. */
 int kv_cold_end(struct kevo *db);

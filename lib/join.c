@@ -247,6 +247,26 @@ kv_join_leave(struct kevo *db)
 	db->join = NULL;
 }
 
+/*
+ * Has anybody committed?  Then the owner of the transaction has lost WRITER,
+ * though it may not have lost all its locks yet: it is dying.
+ */
+static int
+base_moved(const struct kevo *db)
+{
+	uint64_t appended = db->join->seq;
+
+	if (db->private_index)
+		return 0;
+	if (db->ctl != NULL)
+		appended = atomic_load_explicit(&db->ctl->appended,
+		    memory_order_acquire);
+	else if (db->cold != NULL)
+		return kv_cold_appended(db, &appended) != 0 ||
+		    appended != db->join->seq;
+	return appended != db->join->seq;
+}
+
 int
 kv_join_check(struct kevo *db)
 {
@@ -257,7 +277,9 @@ kv_join_check(struct kevo *db)
 	if (j->kind != KV_JOIN_LAYER && (db->pin_fd < 0 ||
 	    !kv_life_held(db->pin_fd, j->life)))
 		return ended(db);
-	return kv_layers_alive(j->top);
+	if (j->top == NULL)
+		return 0;
+	return base_moved(db) ? ended(db) : kv_layers_alive(j->top);
 }
 
 int

@@ -519,6 +519,16 @@ kv_layer_join(struct kv_layer *l, struct kevo *db, uint64_t number)
 
 /* ---- alive? ------------------------------------------------------------ */
 
+/* When a process dies, its locks go one after the other. */
+static int
+below_moved(const struct kv_layer *l)
+{
+	struct kv_txn_end e;
+
+	return l->below != NULL && (kv_txn_end_get(l->below->head, &e) != 0 ||
+	    e.end != l->head->below);
+}
+
 /*
  * A layer's owner has the write lock of the one below, and the owner of the
  * lowest has WRITER, for as long as it lives.  So if all of them live now,
@@ -532,7 +542,7 @@ kv_layers_alive(struct kv_layer *l)
 			continue;
 		if (atomic_load_explicit(&l->head->state,
 		    memory_order_acquire) != KV_TXN_OPEN ||
-		    !kv_txn_owned(l->ops.fd))
+		    !kv_txn_owned(l->ops.fd) || below_moved(l))
 			return ended(l);
 	}
 	return 0;

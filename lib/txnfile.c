@@ -93,7 +93,7 @@ void
 kv_txn_head_init(struct kv_txn_head *h, const uint8_t id[16], uint64_t number,
     const struct kv_txn_head *parent, uint64_t seq)
 {
-	struct kv_txn_end none = { KV_FRAME_LEN + KV_PAYLOAD_HEAD, 0 };
+	struct kv_txn_end none = { KV_FRAME_LEN + KV_PAYLOAD_HEAD, 0 }, e;
 
 	memcpy(h->magic, magic, sizeof(magic));
 	h->layout = KV_TXN_LAYOUT;
@@ -103,6 +103,9 @@ kv_txn_head_init(struct kv_txn_head *h, const uint8_t id[16], uint64_t number,
 	h->parent = parent != NULL ? parent->number : 0;
 	h->depth = parent != NULL ? parent->depth + 1 : 0;
 	h->seq = seq;
+	h->below = 0;
+	if (parent != NULL && kv_txn_end_get(parent, &e) == 0)
+		h->below = e.end;
 	h->hash = head_hash(h);
 	kv_txn_end_set(h, &none);
 	atomic_store(&h->indexed, none.end);

@@ -51,6 +51,7 @@ struct kv_txn_head {
 	uint64_t parent;	/* of the one that it is within; 0: none */
 	uint64_t depth;		/* how many it is within */
 	uint64_t seq;		/* newest commit under it */
+	uint64_t below;		/* end of the one that it is within */
 	uint64_t hash;		/* XXH3-64 of the fields before */
 
 	_Alignas(64) _Atomic uint64_t state;	/* by its owner */
