@@ -356,7 +356,10 @@ walk(struct kv_taken *t, uint64_t to, const struct kv_take_from *from)
 	int rc;
 
 	t->time_ns = t->version->time_ns;
-	for (i = 0; i < t->n && !w.done; i++)
+	/* A segment that has just been begun goes with it, though it is
+	 * empty: it may be of another epoch. */
+	for (i = 0; i < t->n && (!w.done || t->seg[i].head.first_seq ==
+	    to + 1); i++)
 		if ((rc = walk_segment(&w, &t->seg[i], i == 0)) != 0)
 			return rc;
 	if (!w.done)

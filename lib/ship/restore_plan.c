@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../conf.h"
+#include "../db.h"
 #include "../env.h"
 #include "../epoch.h"
 #include "../file.h"
@@ -474,12 +476,34 @@ host_name(char *buf, size_t room)
 	kv_text_copy(buf, room, name, 0);
 }
 
+/* An epoch is in force from the segment on that has it. */
+static int
+begin_segment(struct kv_restore *r, const struct reach *a,
+    const struct kv_epoch *e)
+{
+	struct kv_segment_head h;
+	struct kv_conf conf;
+
+	/* A wrong one is for the first writer to tell of. */
+	if (kv_conf_read(r->env, dir_of(r), &conf) != 0)
+		kv_conf_init(&conf);
+	memset(&h, 0, sizeof(h));
+	memcpy(h.id, e->db, 16);
+	h.epoch = e->epoch;
+	h.nonce = e->nonce;
+	h.first_seq = a->at.seq + 1;
+	h.chain_before = a->at.chain;
+	h.created_ns = e->time_ns;
+	h.counter = a->segment + 1;
+	h.capacity = conf.value[KV_SET_MEMTABLE_BYTES];
+	return kv_segment_create(r->env, dir_of(r), r->base.mode, &h);
+}
+
 /*
  * The database that was backed up may still be there and go on, and the same
  * archive may be restored twice.  Each of them writes commits under the same
  * numbers; so each restored one gets an epoch of its own, with a nonce that
- * tells it from all others.  The log ends with a seal: the first commit begins
- * a segment of this epoch.
+ * tells it from all others.
  */
 static int
 begin_epoch(struct kv_restore *r, const struct reach *a)
@@ -507,8 +531,10 @@ begin_epoch(struct kv_restore *r, const struct reach *a)
 	if (kv_random(&e.nonce, sizeof(e.nonce)) != 0)
 		return kv_fail_errno(r->env, "random numbers", "get");
 	rc = kv_epoch_write(r->env, dir_of(r), "epochs", r->base.mode, &e);
-	return rc == KEVO_FALSE ? kv_fail(r->env, KEVO_EIO, "%s: an epoch "
-	    "that was not there is there", kv_newdir_path(r->dir)) : rc;
+	if (rc == KEVO_FALSE)
+		return kv_fail(r->env, KEVO_EIO, "%s: an epoch that was not "
+		    "there is there", kv_newdir_path(r->dir));
+	return rc != 0 ? rc : begin_segment(r, a, &e);
 }
 
 static int

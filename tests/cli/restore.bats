@@ -200,6 +200,36 @@ refused() {
 	matches "$stderr" '*the backups end with commit*'
 }
 
+@test "restore: each restored one is told from all others by its first commit" {
+	kevo-init -q data.kv
+	kevo-put data.kv n 1
+	kevo-backup -o 0.tar data.kv
+	kevo-put data.kv n original
+	for name in a b; do
+		ok kevo-restore -q $name.kv 0.tar
+		kevo-put $name.kv n $name
+		matches "$(kevo-walship pos $name.kv)" '2.*:2:*'
+		ok kevo-check -q $name.kv
+	done
+	matches "$(kevo-walship pos data.kv)" '1.*:2:*'
+	[ "$(kevo-walship pos a.kv | cut -d: -f1)" != \
+		"$(kevo-walship pos b.kv | cut -d: -f1)" ]
+	# It goes on: a backup of it continues the one it is from.
+	ok kevo-backup --base=0.tar -o 1.tar a.kv
+	ok kevo-restore -q c.kv 0.tar 1.tar
+	is a kevo-get c.kv n
+	kevo-put c.kv n c
+	matches "$(kevo-walship pos c.kv)" '3.*:3:*'
+	# Nothing was written yet, and it was unpacked by tar.
+	kevo-restore -q d.kv 0.tar
+	kevo-backup d.kv | tar -xf -
+	kevo-put d n d
+	matches "$(kevo-walship pos d)" '2.*:2:*'
+	ok kevo-check -q d
+	fails 65 'data.kv: at commit 2: *two histories*' kevo-backup \
+		--base=1.tar -o x.tar data.kv
+}
+
 @test "restore: increments that do not continue each other" {
 	make_small data.kv
 	kevo-backup -o 0.tar data.kv
