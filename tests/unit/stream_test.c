@@ -479,10 +479,50 @@ test_garbage(void)
 	tap_report("stream: garbage within is noticed where it begins");
 }
 
+/* The example in kevo-archive(5). */
+static void
+test_example(void)
+{
+	static const char page[] =
+	    "4b 45 56 4f 53 48 49 50 20 31 0a 01 00 00 00 48 "
+	    "00 00 00 01 00 00 00 00 00 00 00 26 c7 79 a4 e2 "
+	    "db ba 77 00 11 22 33 44 55 66 77 88 99 aa bb cc "
+	    "dd ee ff 88 77 66 55 44 33 22 11 01 00 00 00 00 "
+	    "00 00 00 77 01 f2 e4 1d 6a 0c 9b 00 00 00 00 00 "
+	    "00 00 00 33 5f a9 e1 7b c0 d2 41 02 00 00 00 00 "
+	    "00 00 00 00 18 ff fb c9 5a eb 18 3b 28 c6 5a b9 "
+	    "c1 50 9a 08 00 00 00 28 00 00 00 02 00 00 00 00 "
+	    "00 00 00 18 68 b9 b6 16 3f 9c ae 01 00 00 00 00 "
+	    "00 00 00 77 01 f2 e4 1d 6a 0c 9b 00 00 00 00 00 "
+	    "00 00 00 33 5f a9 e1 7b c0 d2 41 02 00 00 00 00 "
+	    "00 00 00 b0 5f 92 09 a8 21 e2 0d ";
+	struct kv_stream_in *in = kv_stream_in_new();
+	struct kv_stream_got g;
+	size_t room, n = 0;
+	uint8_t *p = kv_stream_room(in, &room);
+	int len;
+
+	for (const char *s = page; sscanf(s, "%2hhx%n", p + n, &len) == 1;
+	    s += len)
+		n++;
+	kv_stream_add(in, n);
+	expect(n == 187);
+	expect(kv_stream_next(&env, in, &g) == 1 &&
+	    g.kind == KV_STREAM_HELLO && g.hello.id[15] == 0xff &&
+	    g.hello.start.epoch == 1 && g.hello.start.seq == 0 &&
+	    g.hello.primary && !g.hello.follow);
+	expect(kv_stream_next(&env, in, &g) == 1 &&
+	    g.kind == KV_STREAM_BYE && g.bye.frames == 2);
+	expect(kv_stream_next(&env, in, &g) == 0 && kv_stream_ended(in));
+	kv_stream_in_free(in);
+	tap_report("stream: the example of the page is one");
+}
+
 int
 main(void)
 {
 	tap_start("stream");
+	test_example();
 	test_round_trip();
 	test_values();
 	test_cut();
