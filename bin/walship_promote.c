@@ -66,6 +66,7 @@ const struct cli_tool walship_promote_tool = {
 
 static const struct cli_opt fence_opts[] = {
 	ROW_PRIMARY,
+	ROW_CHANGE_NOTHING,
 	ROW_WAIT,
 	ROW_END
 };
@@ -348,16 +349,20 @@ walship_fence(struct cli_args *a)
 	struct cli_open_opts o = { .flags = 0 };
 	const char *primary = NULL;
 	struct walship_words w;
+	int id, rc, dry_run = 0;
 	struct kevo *db;
-	int rc;
 
 	walship_words_init(&w);
-	while ((rc = walship_next(a, &w)) != 0)
-		if (!cli_common(&o, a, rc))
+	while ((id = walship_next(a, &w)) != 0)
+		if (id == 'n')
+			dry_run = 1;
+		else if (!cli_common(&o, a, id))
 			primary = a->arg;
 	walship_words_check(&w, 2, 2, "DB REASON");
 	db = cli_open(w.word[0], &o);
-	if ((rc = kv_fence(db, primary, w.word[1])) != 0)
+	if (dry_run)
+		walship_say("%s: would be fenced", w.word[0]);
+	else if ((rc = kv_fence(db, primary, w.word[1])) != 0)
 		cli_fail(db, rc);
 	return cli_close(db, 0);
 }

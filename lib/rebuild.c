@@ -271,6 +271,25 @@ make_durable(struct build *b, struct kv_seg *s, const struct kv_walk *w)
 	return rc;
 }
 
+/*
+ * A sealed segment ends with its seal before it has a name anywhere else: a
+ * machine that stopped may have left zeros behind.
+ */
+static int
+give_names(struct build *b, struct kv_seg *s, const struct kv_walk *w)
+{
+	uint64_t end = w->off + KV_SEAL_LEN;
+	char name[KV_SEGMENT_NAME_LEN];
+
+	if (s->log_len > end && ftruncate(s->fd, (off_t)end) != 0) {
+		kv_segment_name(name, s->counter);
+		return kv_fail_errno(&b->db->env, kv_path(&b->db->dir, name),
+		    "truncate");
+	}
+	kv_slots_link(&b->db->dir, &s->head, w->seq);
+	return 0;
+}
+
 static int
 scan_segment(struct build *b, struct kv_seg *s)
 {
@@ -300,8 +319,9 @@ scan_segment(struct build *b, struct kv_seg *s)
 	}
 	b->bytes += w.off;
 	b->sealed = r == KV_WALK_SEAL;
-	if (!last && !b->read_only)
-		kv_slots_link(&b->db->dir, &s->head, w.seq);
+	if (!last && !b->read_only &&
+	    (rc = give_names(b, s, &w)) != 0)
+		return rc;
 	b->next_seq = w.seq + 1;
 	b->chain = w.chain;
 	if (last)

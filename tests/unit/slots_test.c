@@ -166,8 +166,12 @@ test_links(void)
 	run_cmd("rm %s/*.seg", in_dir("p/slots/r1"));
 	kevo_close(db);
 	run_cmd("rm -rf %s", in_dir("p/shm"));
+	run_cmd("cd %s && stat -c %%s 0*2.seg >size && truncate -s +4K "
+	    "0*2.seg", in_dir("p/wal"));
 	db = open_it("p", 0);
 	expect(look("r1").files == s.files);
+	run_cmd("cd %s && stat -c %%s 0*2.seg | cmp - size && rm size",
+	    in_dir("p/wal"));
 	/* And so does who removes segments. */
 	run_cmd("rm %s/*.seg", in_dir("p/slots/r1"));
 	must(db, kevo_compact(db, NULL, NULL), "compact");

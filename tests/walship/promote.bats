@@ -84,6 +84,8 @@ refuses() {
 }
 
 @test "fence: nobody writes any more" {
+	is 'p.kv: would be fenced' kevo-walship fence -n p.kv why
+	ok kevo-put p.kv still 1
 	ok kevo-walship fence p.kv 'db2 took over' --primary db2
 	fails 77 '*p.kv: fenced: another copy went on without it (db2 took over); write to the primary, db2' \
 		kevo-put p.kv k v
