@@ -252,34 +252,34 @@ kv_join_leave(struct kevo *db)
  * though it may not have lost all its locks yet: it is dying.
  */
 static int
-base_moved(const struct kevo *db)
+check_base(struct kevo *db)
 {
-	uint64_t appended = db->join->seq;
+	uint64_t appended;
+	int rc;
 
-	if (db->private_index)
-		return 0;
-	if (db->ctl != NULL)
+	if (db->cold == NULL || kv_cold_appended(db, &appended) != 0) {
+		if ((rc = kv_warm_up(db)) != 0 || db->private_index)
+			return rc;
 		appended = atomic_load_explicit(&db->ctl->appended,
 		    memory_order_acquire);
-	else if (db->cold != NULL)
-		return kv_cold_appended(db, &appended) != 0 ||
-		    appended != db->join->seq;
-	return appended != db->join->seq;
+	}
+	return appended == db->join->seq ? 0 : ended(db);
 }
 
 int
 kv_join_check(struct kevo *db)
 {
 	struct kv_join *j = db->join;
+	int rc = 0;
 
 	if (j == NULL)
 		return 0;
 	if (j->kind != KV_JOIN_LAYER && (db->pin_fd < 0 ||
 	    !kv_life_held(db->pin_fd, j->life)))
 		return ended(db);
-	if (j->top == NULL)
-		return 0;
-	return base_moved(db) ? ended(db) : kv_layers_alive(j->top);
+	if (j->top == NULL || (rc = check_base(db)) != 0)
+		return rc;
+	return kv_layers_alive(j->top);
 }
 
 int
@@ -320,13 +320,18 @@ kv_join_get(struct kevo *db, const void *key, size_t klen,
     struct kevo_record *rec)
 {
 	struct kv_reach r;
-	int rc, over;
+	int rc, over, cold;
 
-	if ((rc = kv_join_look(db, &r)) == 0 && (rc = kv_layers_get(
-	    db->join->top, &r, key, klen, rec)) == KEVO_FALSE)
-		rc = kv_get_now(db, key, klen, rec);
-	/* Whatever it was, if it is over this is the reason. */
-	return (over = kv_join_check(db)) != 0 ? over : rc;
+	do {
+		if ((rc = kv_join_look(db, &r)) == 0 && (rc = kv_layers_get(
+		    db->join->top, &r, key, klen, rec)) == KEVO_FALSE)
+			rc = kv_get_now(db, key, klen, rec);
+		/* Whatever it was, if it is over this is the reason. */
+		cold = db->cold != NULL;
+		over = kv_join_check(db);
+		/* A handle that has warmed up has forgotten the value. */
+	} while (over == 0 && cold && db->cold == NULL);
+	return over != 0 ? over : rc;
 }
 
 /* ---- writing ----------------------------------------------------------- */
