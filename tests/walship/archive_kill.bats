@@ -10,6 +10,7 @@ load faults
 setup() {
 	common_setup
 	[ -z "${KEVO_SAN-}" ] || skip 'a sanitizer wants to be preloaded first'
+	every_most=9
 	database p.kv
 	commits p.kv 1 9
 	ok kevo-walship send p.kv --to whole --seal-after 0

@@ -20,13 +20,14 @@ struck() {
 	esac || { cat told count; kill -TERM $$; }
 }
 
-# every WHAT FUNCTION: for each K.
+# every WHAT FUNCTION: for each K; without KEVO_LONG up to every_most (3) are
+# passed over at a time.
 every() {
 	local what=$1 k=0 step=1
 	shift
 	while k=$((k + step)); do
 		"$@" "any:$k:$what" || break
-		[ -n "${KEVO_LONG-}" ] || step=$((1 + RANDOM % 3))
+		[ -n "${KEVO_LONG-}" ] || step=$((1 + RANDOM % ${every_most:-3}))
 	done
 	echo "$what: up to call $k"
 	[ "$k" -gt 8 ]
