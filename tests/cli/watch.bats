@@ -292,6 +292,27 @@ fill() {
 	fails 73 'none/c.tmp: *' kevo-watch --cursor-file=none/c --idle=0 a.kv
 }
 
+@test "watch: a cursor that cannot be saved stays as it was" {
+	kevo-put a.kv k 1
+	kevo-watch --cursor-file=c --idle=0 a.kv
+	cp c before
+	kevo-put a.kv k 2
+	# No byte can be written to a file; output goes to a pipe.
+	run -74 bash -c 'set -o pipefail; (ulimit -f 0
+		exec kevo-watch --cursor-file=c --idle=0 a.kv) | cat'
+	matches "$output" '*c.tmp: cannot write*'
+	matches "$output" $'*2\tput\tk\t2*'
+	cmp c before
+	mkdir closed
+	cp c closed
+	chmod a-w closed
+	run -73 --separate-stderr nodac kevo-watch --cursor-file=closed/c \
+		--idle=0 a.kv
+	equal out "$output" $'2\tput\tk\t2'
+	cmp closed/c before
+	is $'2\tput\tk\t2' kevo-watch --cursor-file=c --idle=0 a.kv
+}
+
 # run_check FILE CURSOR-BEFORE: one run's output begins behind its cursor and
 # has no gap; the last line may be cut.
 run_check() {
