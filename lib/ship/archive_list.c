@@ -14,6 +14,8 @@
 #include "image.h"
 #include "ship.h"
 
+#define VACANT_MAX	8
+
 /*
  * What an archive holds is told by its names: a directory of 200,000 segments
  * is read in a moment, and their contents are not.  A name that lies is found
@@ -298,14 +300,17 @@ end_of(struct kv_archive *a, const struct kv_archive_seg *s,
 	return 0;
 }
 
-/* The segment of an epoch that reaches furthest; one that was killed when it
- * was to be written, where there are no hard links, is none. */
+/*
+ * The segment of an epoch that reaches furthest.  One that was killed when it
+ * was to be written, where there are no hard links, is none; there is hardly
+ * ever one of these, and where there are many, somebody should look.
+ */
 static const struct kv_archive_seg *
 furthest(struct kv_archive *a, uint32_t epoch)
 {
-	size_t best;
+	size_t best = a->nseg;
 
-	for (;;) {
+	for (int tries = 0; tries < VACANT_MAX; tries++) {
 		best = a->nseg;
 		for (size_t i = a->nseg; i-- > 0 && a->seg[i].epoch >= epoch;)
 			if (a->seg[i].epoch == epoch && (best == a->nseg ||
@@ -314,11 +319,12 @@ furthest(struct kv_archive *a, uint32_t epoch)
 		if (best == a->nseg)
 			return NULL;
 		if (!seg_is_vacant(a, &a->seg[best]))
-			return &a->seg[best];
+			break;
 		memmove(&a->seg[best], &a->seg[best + 1],
 		    (a->nseg - best - 1) * sizeof(*a->seg));
 		a->nseg--;
 	}
+	return best < a->nseg ? &a->seg[best] : NULL;
 }
 
 int

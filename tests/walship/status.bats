@@ -87,19 +87,20 @@ teardown() { common_teardown; }
 
 @test "status: 200,000 segments take less than a second" {
 	[ -z "${KEVO_SAN-}" ] || skip 'it measures time'
-	epoch=ar/wal/00000001
-	# In order, each of one commit, behind those that are there.
+	# What they hold is not looked at, so they need not hold anything.
+	epoch=ar/wal/00000002
+	mkdir "$epoch"
 	awk -v dir="$epoch" 'BEGIN { for (i = 31; i <= 200000; i++)
-		printf "%s/00000001-%016x-%016x.seg\n", dir, i, i }' |
+		printf "%s/00000002-%016x-%016x.seg\n", dir, i, i }' |
 		xargs touch
-	cp "${segs[2]}" last
-	ok kevo-walship status ar --json || true
+	ok kevo-walship status ar
+	matches "$output" '*segments   199973, commits 1..200000*'
 	start=$(date +%s%N)
-	run kevo-walship status ar --json
+	ok kevo-walship status ar --json
 	took=$((($(date +%s%N) - start) / 1000000))
 	echo "$took ms"
 	[ "$took" -lt 1000 ]
-	find "$epoch" -name '*.seg' -delete
+	rm -r "$epoch"
 }
 
 @test "verify: damage in an archive is found, whatever kind" {
