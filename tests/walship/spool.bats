@@ -174,3 +174,35 @@ teardown() { common_teardown; }
 	equal plain "$(find b/wal -name '*.seg')" ''
 	equal left "$(ls in)" ''
 }
+
+# What was seen of rsync: a short file under the final name, leavings with a
+# dot, a file that it skips though it differs.
+@test "spool: rsync, interrupted in every way, and then not" {
+	need rsync
+	cp "${names[@]}" in/
+	ok "${recv[@]}"
+	head -c 3000000 /dev/urandom | kevo-put -i a.kv large
+	ok kevo-walship send a.kv --to ar --seal-after 0
+	large=$(ls -S "$wal" | head -n 1)
+	for how in --partial --inplace --append-verify --partial-dir=.part \
+		--delay-updates; do
+		for signal in TERM KILL; do
+			rm -rf in
+			mkdir in
+			rsync --bwlimit=1000 "$how" "$wal/$large" in/ \
+				2>/dev/null &
+			sync=$!
+			wait_for sh -c 'find in -type f -size +100k | grep -q .'
+			kill -"$signal" "$sync"
+			wait "$sync" || true
+			run "${recv[@]}"
+			[ "$status" -eq 0 ] || [ "$status" -eq 75 ] ||
+				{ echo "$how $signal: $output"; return 1; }
+			[ ! -e "b/$wal/$large" ]
+		done
+	done
+	rsync -a --partial-dir=.part "$wal/" in/
+	ok "${recv[@]}"
+	same_place a.kv b
+	ok kevo-walship verify -q b
+}
