@@ -270,34 +270,31 @@ change(struct config *c, const char *const *changes)
 	return cli_close(db, 0);
 }
 
-/* An array of all operands, and its end. */
-static const char **
-new_changes(const struct config *c)
-{
-	const char **s = calloc((size_t)c->count + 1, sizeof(*s));
-
-	if (s == NULL)
-		cli_die(EX_IOERR_, "out of memory");
-	return s;
-}
-
 static int
 run_set(struct config *c)
 {
-	const char **changes = new_changes(c);
+	const char **changes = calloc((size_t)c->count + 1, sizeof(*changes));
+	int status;
 
+	if (changes == NULL)
+		cli_die(EX_IOERR_, "out of memory");
 	for (int i = 0; i < c->count; i++) {
 		setting_check_change(c->arg[i]);
 		changes[i] = c->arg[i];
 	}
-	return change(c, changes);
+	status = change(c, changes);
+	free(changes);
+	return status;
 }
 
 static int
 run_unset(struct config *c)
 {
-	const char **changes = new_changes(c);
+	char **unset = calloc((size_t)c->count + 1, sizeof(*unset));
+	int status;
 
+	if (unset == NULL)
+		cli_die(EX_IOERR_, "out of memory");
 	for (int i = 0; i < c->count; i++) {
 		size_t len = strlen(c->arg[i]), room = len + 9;
 		char *s = malloc(room);
@@ -306,9 +303,13 @@ run_unset(struct config *c)
 		if (s == NULL)
 			cli_die(EX_IOERR_, "out of memory");
 		snprintf(s, room, "%s=default", c->arg[i]);
-		changes[i] = s;
+		unset[i] = s;
 	}
-	return change(c, changes);
+	status = change(c, (const char *const *)unset);
+	for (int i = 0; i < c->count; i++)
+		free(unset[i]);
+	free(unset);
+	return status;
 }
 
 static int
