@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "feed_file.h"
 #include "slots_dir.h"
 
 /*
@@ -34,12 +35,93 @@ kv_slots_default_bytes(struct kevo *db, uint64_t *out)
 	return rc;
 }
 
-/* ---- creating ---------------------------------------------------------- */
+/* ---- where one may begin ----------------------------------------------- */
+
+static struct kv_feed_place
+place(struct kevo *db, const char *linked)
+{
+	struct kv_feed_place p = { &db->env, &db->dir, db->ctl->id, linked,
+	    kv_tail(db->ctl)->segment };
+
+	return p;
+}
+
+/* The chain at commit seq, if all that follows it is in wal/ or linked. */
+static int
+chain_in(struct kevo *db, const char *linked, uint64_t seq, uint64_t *chain)
+{
+	struct kv_feed_place p = place(db, linked);
+	struct kv_feed_file *f;
+	uint64_t after;
+	int rc;
+
+	if ((rc = kv_feed_first(&p, &after)) != 0)
+		return rc;
+	if (after > seq)
+		return KEVO_NOTFOUND;
+	if ((rc = kv_feed_find(&p, seq + 1, &f)) != 0)
+		return rc;
+	if ((rc = kv_feed_file_skip(f, seq, seq)) == 0)
+		*chain = f->chain;
+	kv_feed_file_close(f);
+	return rc;
+}
+
+/* The same of any slot that has it; one that cannot be read has not. */
+static int
+chain_in_slots(struct kevo *db, uint64_t seq, uint64_t *chain, char *from)
+{
+	struct kv_slots_names names;
+	char path[KV_SLOTS_PATH];
+	int rc, found = KEVO_NOTFOUND;
+
+	if ((rc = kv_slots_names(&db->env, &db->dir, &names)) != 0)
+		return rc;
+	for (size_t i = 0; found != 0 && i < names.n; i++) {
+		kv_slots_path(path, names.v[i], "");
+		if (chain_in(db, path, seq, chain) != 0)
+			continue;
+		strcpy(from, names.v[i]);
+		found = 0;
+	}
+	free(names.v);
+	return found;
+}
+
+/*
+ * Under WRITER: is it a position of this log?  Most are near its end; older
+ * segments stay because of wal_keep, or for a slot, whose name is then put
+ * into from.  0 or KEVO_EHISTORY.
+ */
+static int
+check_position(struct kevo *db, const struct kv_position *at, char *from)
+{
+	struct kv_position here = { .chain = 0 };
+	uint64_t end = kv_tail(db->ctl)->seq;
+	int rc;
+
+	if (at->seq > end)
+		return kv_fail(&db->env, KEVO_EHISTORY, "%s: there is no "
+		    "commit %" PRIu64 " yet, the last one is %" PRIu64,
+		    db->path, at->seq, end);
+	rc = kv_position_find(db, at->seq, &here);
+	if (rc == KEVO_NOTFOUND)
+		rc = chain_in(db, NULL, at->seq, &here.chain);
+	if (rc == KEVO_NOTFOUND)
+		rc = chain_in_slots(db, at->seq, &here.chain, from);
+	if (rc == KEVO_NOTFOUND)
+		return kv_fail(&db->env, KEVO_EHISTORY, "%s: its log begins "
+		    "behind commit %" PRIu64, db->path, at->seq);
+	if (rc == 0 && here.chain != at->chain)
+		rc = kv_fail(&db->env, KEVO_EHISTORY, "%s: commit %" PRIu64
+		    " has another chain here", db->path, at->seq);
+	return rc;
+}
 
 /* Under WRITER: where the slot begins. */
 static int
 begin_at(struct kevo *db, const struct kv_position *want,
-    struct kv_position *at)
+    struct kv_position *at, char *from)
 {
 	int rc;
 
@@ -49,8 +131,10 @@ begin_at(struct kevo *db, const struct kv_position *want,
 		    kv_tail(db->ctl)->seq, at);
 	}
 	*at = *want;
-	return kv_slots_check_position(db, want);
+	return check_position(db, want, from);
 }
+
+/* ---- creating ---------------------------------------------------------- */
 
 /* Under WRITER: every sealed segment that has something behind `at`. */
 static int
@@ -66,70 +150,29 @@ link_all(struct kevo *db)
 	return kv_sync_dir(&db->env, &db->dir, "slots");
 }
 
-/* A slot of this name may be there: 0 if it can be begun anew. */
+/* What another slot has behind commit seq. */
 static int
-is_free(struct kevo *db, const char *name)
+link_from(struct kevo *db, const char *from, const char *name, uint64_t seq)
 {
-	struct kv_slots_info old;
-	int rc = kv_slots_look(db, name, &old);
+	char old[KV_SLOTS_PATH], new[KV_SLOTS_PATH];
+	struct kv_slots_list l;
+	int rc;
 
-	if (rc == KEVO_NOTFOUND)
+	if (*from == '\0' || strcmp(from, name) == 0)
 		return 0;
-	if (rc != 0)
+	if ((rc = kv_slots_list(db, from, &l)) != 0)
 		return rc;
-	if (old.state != KV_SLOT_LOST && old.note.confirmed.epoch != 0)
-		return kv_fail(&db->env, KEVO_FALSE, "%s: there is a slot "
-		    "`%s' already", db->path, name);
-	return kv_slots_remove_files(db, name);
-}
-
-static int
-create(struct kevo *db, const char *name, const struct kv_slots_note *want)
-{
-	struct kv_slots_note note = *want;
-	int rc;
-
-	if ((rc = begin_at(db, &want->confirmed, &note.confirmed)) != 0 ||
-	    (rc = is_free(db, name)) != 0 ||
-	    (rc = kv_slots_make_dir(db, name)) != 0)
-		return rc;
-	note.contact_ns = 0;
-	if ((rc = kv_slots_write(db, name, &note)) != 0)
-		return rc;
-	return link_all(db);
-}
-
-int
-kv_slots_create(struct kevo *db, const char *name,
-    const struct kv_slots_note *note)
-{
-	int rc;
-
-	if (!kv_slots_name_ok(name))
-		return kv_result(db, bad_name(db, name));
-	if ((rc = kv_usable(db)) != 0 || (rc = kv_warm_up(db)) != 0 ||
-	    (rc = kv_log_lock(db)) != 0)
-		return kv_result(db, rc);
-	rc = create(db, name, note);
-	kv_writer_unlock(db);
-	db->began_ns = 0;
-	return kv_result(db, rc);
-}
-
-/* ---- acknowledging ----------------------------------------------------- */
-
-int
-kv_slots_check_position(struct kevo *db, const struct kv_position *at)
-{
-	struct kv_position here;
-	int rc = kv_position_find(db, at->seq, &here);
-
-	if (rc == KEVO_NOTFOUND)
-		return kv_fail(&db->env, KEVO_EHISTORY, "%s: its log begins "
-		    "behind commit %" PRIu64, db->path, at->seq);
-	if (rc == 0 && here.chain != at->chain)
-		rc = kv_fail(&db->env, KEVO_EHISTORY, "%s: commit %" PRIu64
-		    " has another chain here", db->path, at->seq);
+	for (size_t i = 0; rc == 0 && i < l.n; i++) {
+		if (l.v[i].last <= seq)
+			continue;
+		kv_slots_path(old, from, l.v[i].name);
+		kv_slots_path(new, name, l.v[i].name);
+		if (linkat(db->dir.fd, old, db->dir.fd, new, 0) != 0 &&
+		    errno != EEXIST && errno != ENOENT)
+			rc = kv_fail_errno(&db->env, kv_path(&db->dir, new),
+			    "link");
+	}
+	kv_slots_list_free(&l);
 	return rc;
 }
 
@@ -150,6 +193,85 @@ drop_links(struct kevo *db, const char *name, uint64_t seq)
 	kv_slots_list_free(&l);
 	return 0;
 }
+
+/* A slot of this name may be there: 0 if it can be begun anew. */
+static int
+is_free(struct kevo *db, const char *name)
+{
+	struct kv_slots_info old;
+	int rc = kv_slots_look(db, name, &old);
+
+	if (rc == KEVO_NOTFOUND)
+		return 0;
+	if (rc == 0 && old.state != KV_SLOT_LOST &&
+	    old.note.confirmed.epoch != 0)
+		rc = kv_fail(&db->env, KEVO_FALSE, "%s: there is a slot "
+		    "`%s' already", db->path, name);
+	return rc;
+}
+
+/* The log goes its own way, and may have lost a segment before there was a
+ * slot to give it to. */
+static int
+check_complete(struct kevo *db, const char *name, uint64_t seq)
+{
+	char path[KV_SLOTS_PATH];
+	struct kv_feed_place p;
+	uint64_t after;
+	int rc;
+
+	kv_slots_path(path, name, "");
+	p = place(db, path);
+	if ((rc = kv_feed_first(&p, &after)) != 0 || after <= seq)
+		return rc;
+	kv_slots_drop(db, name);
+	return kv_fail(&db->env, KEVO_EHISTORY, "%s: its log begins behind "
+	    "commit %" PRIu64 " by now", db->path, seq);
+}
+
+static int
+create(struct kevo *db, const char *name, const struct kv_slots_note *want)
+{
+	char from[KV_SLOTS_NAME_MAX + 1] = "";
+	struct kv_slots_note note = *want;
+	uint64_t seq;
+	int rc;
+
+	if ((rc = begin_at(db, &want->confirmed, &note.confirmed,
+	    from)) != 0 || (rc = is_free(db, name)) != 0 ||
+	    (rc = kv_slots_make_dir(db, name)) != 0)
+		return rc;
+	note.contact_ns = 0;
+	seq = note.confirmed.seq;
+	if ((rc = kv_slots_write(db, name, &note)) != 0)
+		return rc;
+	/* Of one that was lost. */
+	kv_slots_unlink(db, name, "lost");
+	if ((rc = drop_links(db, name, seq)) != 0 ||
+	    (rc = link_from(db, from, name, seq)) != 0 ||
+	    (rc = link_all(db)) != 0)
+		return rc;
+	return check_complete(db, name, seq);
+}
+
+int
+kv_slots_create(struct kevo *db, const char *name,
+    const struct kv_slots_note *note)
+{
+	int rc;
+
+	if (!kv_slots_name_ok(name))
+		return kv_result(db, bad_name(db, name));
+	if ((rc = kv_usable(db)) != 0 || (rc = kv_warm_up(db)) != 0 ||
+	    (rc = kv_log_lock(db)) != 0)
+		return kv_result(db, rc);
+	rc = create(db, name, note);
+	kv_writer_unlock(db);
+	db->began_ns = 0;
+	return kv_result(db, rc);
+}
+
+/* ---- acknowledging ----------------------------------------------------- */
 
 static int
 acknowledge(struct kevo *db, const char *name, const struct kv_position *at)

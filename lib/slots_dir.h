@@ -72,7 +72,4 @@ int kv_slots_oldest_segment(struct kevo *db, uint64_t *counter);
 int kv_slots_head(const struct kv_dir *dir, uint64_t counter,
     struct kv_segment_head *h);
 
-/* Under WRITER: is it a position of this log?  0 or KEVO_EHISTORY. */
-int kv_slots_check_position(struct kevo *db, const struct kv_position *at);
-
 #endif /* KV_SLOTS_DIR_H */

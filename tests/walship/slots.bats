@@ -123,3 +123,42 @@ fill() {
 	rm -r p.kv/slots/r2
 	is '' kevo-walship slot p.kv list
 }
+
+@test "slots: one may begin wherever the log is still kept" {
+	at=$(position p.kv)
+	kevo-config p.kv set wal_keep=64M
+	fill a
+	# The tables have it all, wal_keep the log.
+	[ "$(segments p.kv | wc -l)" -gt 1 ]
+	ok kevo-walship slot p.kv create r1 --at "$at"
+	kevo-config p.kv set wal_keep=0
+	fill b
+	[ "$(segments p.kv | wc -l)" -eq 1 ]
+	equal state "$(state r1)" extended
+	# And now only the slot has it.
+	ok kevo-walship slot p.kv create r2 --at "$at"
+	ok kevo-walship slot p.kv drop r1
+	kevo-walship recv --apply r.kv --via \
+		'exec kevo-walship send p.kv --to - --slot r2 --acks -'
+	same p.kv r.kv
+	equal state "$(state r2)" reserved
+	fails 81 'gap: p.kv: its log begins behind commit 15' \
+		kevo-walship slot p.kv create r3 --at "$at"
+	fails 81 'gap: p.kv: there is no commit 99999 yet, the last one is *' \
+		kevo-walship slot p.kv create r3 \
+		--at "$(sed 's/:[0-9]*:/:99999:/' <<<"$at")"
+	equal slots "$(kevo-walship slot p.kv list | cut -f1)" r2
+}
+
+@test "slots: what is left in a lost one is no place to begin behind" {
+	ok kevo-walship slot p.kv create r1 --max-bytes 200K
+	at=$(position p.kv)
+	n=0
+	while [ "$(state r1)" != lost ]; do
+		fill "a$((n++))"
+		[ "$n" -lt 40 ]
+	done
+	fails 81 'gap: p.kv: its log begins behind commit 15' \
+		kevo-walship slot p.kv create r1 --at "$at"
+	equal state "$(state r1)" lost
+}
