@@ -37,6 +37,8 @@ const struct cli_tool walship_verify_tool = {
 	"  kevo-walship verify archive --sample 5%\n"
 	"  ssh host cat archive/wal/00000001/*-00000000000000ff.seg |\n"
 	"      kevo-walship verify -\n"
+	"  kevo-walship send data.kv --to - | tee log.ship |\n"
+	"      kevo-walship verify -\n"
 };
 
 /* ---- one file ---------------------------------------------------------- */
@@ -64,6 +66,12 @@ walship_verify_file(const char *name)
 
 	fd = walship_input(name);
 	rc = kv_image_read(&env, fd, name, &img);
+	if (rc == 0 && walship_is_stream(&img)) {
+		rc = walship_verify_stream(name, fd, &img);
+		kv_image_release(&img);
+		walship_input_done(fd);
+		return rc;
+	}
 	walship_input_done(fd);
 	if (rc != 0)
 		return walship_report(&env, rc);

@@ -4,6 +4,8 @@
 #ifndef WALSHIP_VERIFY_H
 #define WALSHIP_VERIFY_H
 
+struct kv_image;
+
 #define WALSHIP_ALL	1000000u
 
 struct walship_verify {
@@ -17,5 +19,11 @@ struct walship_verify {
 int walship_verify_file(const char *name);
 int walship_verify_dir(const char *name);
 int walship_verify_archive(const struct walship_verify *v, const char *path);
+
+/* Is what was read no segment, but the beginning of a stream?  Verify it,
+ * and what follows in fd. */
+int walship_is_stream(const struct kv_image *img);
+int walship_verify_stream(const char *name, int fd,
+    const struct kv_image *img);
 
 #endif /* WALSHIP_VERIFY_H */

@@ -312,12 +312,36 @@ at_end(struct receiver *c)
 	    "used", kv_stream_number(c->in));
 }
 
+/* What was read before belongs to the input. */
+static int
+add_first(struct receiver *c)
+{
+	const uint8_t *from = c->r->first;
+	size_t room, left = c->r->first_len;
+
+	while (left > 0) {
+		uint8_t *p = kv_stream_room(c->in, &room);
+
+		if (p == NULL)
+			return kv_fail(c->k->env, KEVO_ENOMEM, "out of "
+			    "memory");
+		room = room < left ? room : left;
+		memcpy(p, from, room);
+		kv_stream_add(c->in, room);
+		from += room;
+		left -= room;
+	}
+	return take_frames(c);
+}
+
 static int
 receive(struct receiver *c)
 {
 	int rc;
 
 	say(c, &c->k->at, c->k->stage);
+	if (c->r->first_len > 0 && (rc = add_first(c)) != 0)
+		return rc;
 	while (!c->r->stopped()) {
 		if ((rc = await(c)) < 0 || rc > 1)
 			return rc;

@@ -58,6 +58,8 @@ struct kv_recv_state {
 
 struct kv_recv {
 	int in_fd;
+	const uint8_t *first;	/* what was read from it before */
+	size_t first_len;
 	int ack_fd;		/* -1: nobody is told */
 	const char *slot;	/* its name in acknowledgements; NULL: "-" */
 	int (*stopped)(void);

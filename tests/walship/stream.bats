@@ -80,6 +80,31 @@ teardown() { common_teardown; }
 	same p.kv r.kv
 }
 
+@test "stream: it can be verified without a replica" {
+	kevo-config p.kv set memtable_bytes=64K wal_keep=1G
+	records 3000 m | kevo-put -i -b 10 p.kv
+	replica p.kv r.kv
+	ok kevo-walship promote r.kv
+	kevo-walship send r.kv --to - >all.ship
+	last=$(version r.kv)
+	run -0 kevo-walship verify all.ship
+	equal 'what is in it' "$output" \
+		"all.ship: stream: epoch 2, commits 1..$last"
+	ok kevo-walship verify -q - < <(cat all.ship all.ship)
+	size=$(stat -c %s all.ship)
+	for at in 11 40 150 $((size / 2)) $((size - 1)); do
+		head -c "$at" all.ship >torn
+		fails 75 'short: *' kevo-walship verify -q - <torn
+		cp all.ship bad
+		flip bad "$at"
+		fails 80 'corrupt: *' kevo-walship verify -q bad
+	done
+	kevo-put q.kv a b
+	kevo-walship send q.kv --to - >other
+	fails 83 'wrong-db: *' kevo-walship verify -q - \
+		< <(cat all.ship other)
+}
+
 @test "stream: damaged anywhere, it is 80, and nothing wrong is applied" {
 	replica p.kv r.kv
 	records 60 n | kevo-put -i -b 3 p.kv
