@@ -80,6 +80,34 @@ stub_ssh() {
 	kevo-walship verify -q arc
 }
 
+@test "contrib: every night a base; a week's stay, and restore" {
+	local line day
+	line=$(sed -n 's/^#15 2 .*www-data //p' \
+		"$root/contrib/cron/kevo-walship" |
+		sed 's|/srv/data.kv|p.kv|g;s|/backup/archive|arc|g;s/\\%/%/g')
+	for day in 1 2 3 4 5 6 7 8 9; do
+		kevo-put p.kv "day$day" "$day"
+		kevo-walship send -q p.kv --to arc --seal-after 0
+		ok sh -c "$line"
+		equal said "$output" ''
+	done
+	equal bases "$(find arc/base -type f | wc -l)" 7
+	# The log goes on from the oldest of them.
+	first=$(find arc/wal -name '*.seg' | sort | head -n 1)
+	[[ $first != *-0000000000000001-* ]]
+	for day in 3 6 9; do
+		ok kevo-walship restore -q arc --into "to$day.kv" \
+			--until-seq $((15 + day))
+		is "$day" kevo-get "to$day.kv" "day$day"
+	done
+	same p.kv to9.kv
+	# Where there is no base of the night, no older one goes.
+	mv p.kv away.kv
+	run ! sh -c "${line/bases 7/bases 1}"
+	matches "$output" 'kevo-walship: p.kv: *'
+	equal bases "$(find arc/base -type f | wc -l)" 7
+}
+
 @test "contrib: the unit of a replica is right" {
 	need systemd-analyze
 	mkdir units
