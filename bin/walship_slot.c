@@ -26,8 +26,8 @@ static const struct cli_opt opts[] = {
 	    "keep nothing that is older (none)" },
 	{ OPT_ON_LIMIT, 0, "on-limit", CLI_REQUIRED, "WHAT:drop stop-writes",
 	    "drop, or stop-writes" },
-	{ OPT_ANNOUNCE, 0, "announce", CLI_REQUIRED, "HOST:PORT",
-	    "where the replica can be reached" },
+	{ OPT_ANNOUNCE, 0, "announce", CLI_REQUIRED, "ADDRESS",
+	    "where the replica can be reached, HOST:PORT" },
 	{ OPT_POSITION, 0, "at", CLI_REQUIRED, "POSITION",
 	    "what the replica has already" },
 	ROW_QUIET,
@@ -40,7 +40,7 @@ const struct cli_tool walship_slot_tool = {
 	"Keep what a replica still needs of the log",
 	"[-qv] DB create NAME [--max-bytes=SIZE]\n"
 	" [--max-age=TIME] [--on-limit=drop|stop-writes]\n"
-	" [--announce=HOST:PORT] [--at=POSITION]\n"
+	" [--announce=ADDRESS] [--at=POSITION]\n"
 	"[-qv] DB list\n"
 	"[-qv] DB drop NAME\n"
 	"[-qv] DB ack NAME",

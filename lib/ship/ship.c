@@ -27,14 +27,13 @@ static const struct {
 	[KV_SHIP_LOST - KV_SHIP_SHORT] = { "lost", 85 },
 	[KV_SHIP_FENCED - KV_SHIP_SHORT] = { "fenced", 86 },
 	[KV_SHIP_FAILED - KV_SHIP_SHORT] = { "failed", 87 },
-	[KV_SHIP_ORPHANS - KV_SHIP_SHORT] = { "orphans", 88 },
-	[KV_SHIP_FILTER - KV_SHIP_SHORT] = { "filter", 89 }
+	[KV_SHIP_ORPHANS - KV_SHIP_SHORT] = { "orphans", 88 }
 };
 
 static int
 is_class(int rc)
 {
-	return rc >= KV_SHIP_SHORT && rc <= KV_SHIP_FILTER;
+	return rc >= KV_SHIP_SHORT && rc <= KV_SHIP_ORPHANS;
 }
 
 int

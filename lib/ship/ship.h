@@ -29,8 +29,7 @@ enum kv_ship_class {
 	KV_SHIP_LOST,		/* a slot dropped what is needed */
 	KV_SHIP_FENCED,		/* a newer epoch exists */
 	KV_SHIP_FAILED,		/* a verification or drill found something */
-	KV_SHIP_ORPHANS,	/* commits that lost a fork were found */
-	KV_SHIP_FILTER		/* a filter failed */
+	KV_SHIP_ORPHANS		/* commits that lost a fork were found */
 };
 
 /* Store a sentence and return the class. */

@@ -171,6 +171,34 @@ subcommands() {
 	EOF
 }
 
+@test "options: so has each sub-command of kevo-walship, and no others" {
+	local verb options
+	while read -r verb options; do
+		kevo-walship --dump-options | awk -F'\t' -v v="kevo-walship $verb" \
+			'$1 == "tool" { on = $2 == v }
+			on && $1 == "option" { print $3 }' | sort >table
+		printf '%s\n' --help --version $options | sort >want
+		diff want table || { echo "kevo-walship $verb"; return 1; }
+	done <<-'EOF'
+		apply --into --follow --delay --until-seq --until-time --quiet --verbose
+		base --to --since --bwlimit --slot --progress --quiet --verbose
+		drill --into --until-seq --until-time --max-time --check --quiet --verbose
+		fence --primary --wait --dry-run
+		known-loss --quiet
+		pos
+		promote --archive --wait-apply --fence-cmd --force --reason --host --wait --dry-run --quiet
+		prune --keep-bases --keep-days --dry-run --quiet --verbose
+		recv --via --to --apply --spool --follow --slot --zstd --quiet --verbose
+		rejoin --from --primary --wait --dry-run --quiet
+		restore --into --until-seq --until-time --detached --dry-run --quiet --verbose
+		send --to --slot --from --follow --acks --seal-after --zstd --bwlimit --hook --quiet --verbose
+		slot --max-bytes --max-age --on-limit --announce --at --quiet --verbose
+		status --json --prom --nagios --max-lag --max-lag-bytes --max-lag-commits --max-drill --quiet
+		tail --follow --from --json
+		verify --deep --against --sample --sums --quiet
+	EOF
+}
+
 @test "options: every one is in the manual page, and the page has no others" {
 	local tool page option
 	for tool in "${tools[@]}" kevo; do
