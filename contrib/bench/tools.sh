@@ -66,6 +66,22 @@ if have cdb; then
 fi
 ./spawn 500 "$@"
 
+echo '== three programs in one transaction, and without'
+three='kevo-get "$0" "$1"; kevo-put --sync=none "$0" "$1" x; kevo-get "$0" "$1"'
+export KEVO_SYNC=none
+./spawn 300 ./nop -- sh -c "$three" k.kv "$key" -- kevo-txn k.kv sh -c "$three" k.kv "$key"
+unset KEVO_SYNC
+awk 'NR <= 100000 { print "put\t" $0 }' in.tsv >ops
+puts_in_txn() { kevo-txn x.kv sh -c 'kevo-put -i @ <first'; }
+head -n 100000 in.tsv >first
+for ((r = 1; r <= ROUNDS; r++)); do
+    rm -rf x.kv; kevo-init -q x.kv
+    row 'kevo-put -i, 100000 records' sh -c 'kevo-put -i x.kv <first'
+    row 'kevo-put -i -1' sh -c 'kevo-put -i -1 x.kv <first'
+    row 'kevo-put -i inside kevo-txn' puts_in_txn
+    row 'kevo-txn -i' sh -c 'kevo-txn -i x.kv <ops'
+done
+
 echo '== 8 processes of 50 durable one-shot puts each'
 put_kevo() { kevo-put p.kv "$1" v; }
 put_sqlite() { sqlite3 -cmd '.timeout 60000' p.db "insert or replace into kv values('$1','v')"; }
