@@ -43,7 +43,7 @@ int walship_next(struct cli_args *a, struct walship_words *w);
 void walship_words_check(const struct walship_words *w, int min, int max,
     const char *names);
 
-/* A point in time, RFC 3339 in UTC or Unix seconds, in nanoseconds; or the
+/* A point in time, RFC 3339 or Unix seconds, in nanoseconds and not 0; or the
  * program ends with 64. */
 uint64_t walship_time(const char *what, const char *s);
 

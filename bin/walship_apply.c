@@ -174,8 +174,8 @@ allowed(struct apply *p, const struct kv_image *img, uint64_t last)
 	if (img->last_ns > p->until_ns &&
 	    (seq = kv_image_seq_at(img, p->until_ns)) < last)
 		last = seq;
-	if (last < img->last_seq && (p->until_seq <= last ||
-	    p->until_ns < img->last_ns))
+	if (p->until_seq <= last || (last < img->last_seq ?
+	    p->until_ns < img->last_ns : p->until_ns == img->last_ns))
 		p->reached = 1;
 	if (p->delay_ms < 0)
 		return last;
@@ -413,8 +413,27 @@ pass(struct apply *p)
 		take_segments(p);
 		take_tail(p);
 	} while (is_behind(p) && p->at.seq != before);
+	if (p->at.seq >= p->until_seq)
+		p->reached = 1;
 	check_end(p);
 	beat(p);
+}
+
+/* Who asked for a time gets what came until then.  Whether that is all there
+ * was, only the source knows: it told how far it was, and when. */
+static void
+warn_of_end(struct apply *p)
+{
+	struct kv_position source;
+	uint64_t when;
+
+	if (p->until_ns == UINT64_MAX || p->reached || p->held ||
+	    cli_stopped() || (walship_source_read(p->a, &source, &when) == 0 &&
+	    when >= p->until_ns && source.seq <= p->at.seq))
+		return;
+	cli_note("%s ends with commit %" PRIu64 "; what was written after it, "
+	    "up to the time that was asked for, is not in it", p->a->path,
+	    p->at.seq);
 }
 
 /* ---- the command ------------------------------------------------------- */
@@ -535,6 +554,7 @@ walship_apply(struct cli_args *a)
 	pass(&p);
 	if (p.follow)
 		follow(&p);
+	warn_of_end(&p);
 	if (cli_verbose)
 		cli_msg("applied %" PRIu64 ", at commit %" PRIu64, p.applied,
 		    p.at.seq);

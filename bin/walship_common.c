@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "env.h"
@@ -13,6 +12,7 @@
 #include "ship/archive.h"
 #include "ship/ship.h"
 #include "walship.h"
+#include "when.h"
 
 /* ---- messages ---------------------------------------------------------- */
 
@@ -95,43 +95,20 @@ walship_words_check(const struct walship_words *w, int min, int max,
 
 /* ---- time -------------------------------------------------------------- */
 
-/* ".25" of a second; 0 with *end behind it. */
-static uint64_t
-fraction(const char *p, const char **end)
-{
-	uint64_t ns = 0, unit = 100000000;
-
-	if (*p == '.')
-		for (p++; *p >= '0' && *p <= '9'; p++, unit /= 10)
-			ns += (uint64_t)(*p - '0') * unit;
-	*end = p;
-	return ns;
-}
-
 uint64_t
 walship_time(const char *what, const char *s)
 {
-	const char *p = s;
-	struct tm tm;
 	uint64_t ns;
-	int n = 0;
 
-	memset(&tm, 0, sizeof(tm));
 	if (s[strspn(s, "0123456789")] == '\0' && *s != '\0')
-		return cli_number(what, s, UINT64_MAX / 1000000000u) *
+		ns = cli_number(what, s, UINT64_MAX / 1000000000u) *
 		    1000000000u;
-	if (sscanf(s, "%4d-%2d-%2dT%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon,
-	    &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &n) == 6 &&
-	    n == 19 && tm.tm_year >= 1970 && tm.tm_mon >= 1 &&
-	    tm.tm_mon <= 12 && tm.tm_mday >= 1 && tm.tm_mday <= 31 &&
-	    tm.tm_hour <= 23 && tm.tm_min <= 59 && tm.tm_sec <= 60) {
-		ns = fraction(s + n, &p);
-		tm.tm_year -= 1900;
-		tm.tm_mon -= 1;
-		if (strcmp(p, "Z") == 0)
-			return (uint64_t)timegm(&tm) * 1000000000u + ns;
-	}
-	cli_usage("%s: %s is no time such as 2026-11-22T14:00:00Z", what, s);
+	else if (when_parse(s, &ns) != 0)
+		ns = 0;
+	if (ns == 0)	/* which is no limit to others */
+		cli_usage("%s: %s is no time such as 2026-11-22T14:00:00Z",
+		    what, s);
+	return ns;
 }
 
 /* ---- archives ---------------------------------------------------------- */

@@ -168,7 +168,8 @@ apply(const struct walship_recover *o, const char *path)
 
 	argv[n++] = name;
 	argv[n++] = verb;
-	argv[n++] = quiet;
+	if (cli_quiet)
+		argv[n++] = quiet;
 	argv[n++] = (char *)(uintptr_t)o->from;
 	argv[n++] = into;
 	argv[n++] = (char *)(uintptr_t)path;

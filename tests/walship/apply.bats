@@ -51,8 +51,28 @@ teardown() { common_teardown; }
 	rm -rf t.kv
 	ok kevo-walship apply ar --into t.kv --until-time 2020-01-01T00:00:00Z
 	matches "$(kevo-walship pos t.kv)" '1.*:0:*'
-	fails 64 '*yesterday is no time*' kevo-walship apply ar --into t.kv \
-		--until-time yesterday
+	for n in yesterday 2026-02-31T00:00:00Z 0 1970-01-01T00:00:00Z; do
+		fails 64 "*$n is no time*" kevo-walship apply ar --into t.kv \
+			--until-time "$n"
+	done
+	# Half an hour ahead, in another zone: nobody has said what came since.
+	time=$(TZ=UTC-5:30 date -d '30 minutes' +%Y-%m-%dT%H:%M:%S+05:30)
+	run -0 --separate-stderr kevo-walship apply ar --into t.kv \
+		--until-time "$time"
+	matches "$stderr" 'kevo-walship: ar ends with commit 20; *not in it'
+	same_place a.kv t.kv
+	ok kevo-walship apply -q ar --into t.kv --until-time "$time"
+}
+
+@test "apply: --follow ends where it is told to, also at the last commit" {
+	ok timeout 60 kevo-walship apply ar --into r.kv --follow --until-seq 20
+	ok timeout 60 kevo-walship apply ar --into r.kv --follow --until-seq 20
+	ok timeout 60 kevo-walship apply ar --into r.kv --follow --until-seq 7
+	same_place a.kv r.kv
+	time=$(kevo-walship tail a.kv | tail -n 1 | cut -f 2)
+	ok timeout 60 kevo-walship apply ar --into t.kv --follow \
+		--until-time "$time"
+	same_place a.kv t.kv
 }
 
 @test "apply: --delay leaves what is young" {

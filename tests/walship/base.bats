@@ -111,6 +111,9 @@ same() {
 	done
 	ok kevo-walship restore archive --into then.kv --until-time "$time"
 	is 75 kevo-get then.kv n
+	run -0 --separate-stderr kevo-walship restore archive --into late.kv \
+		--until-time "$(date -u -d tomorrow +%FT%TZ)"
+	matches "$stderr" 'kevo-walship: archive ends with commit 80; *'
 	fails 81 'gap: *need commit 81*' kevo-walship restore archive \
 		--into new.kv --until-seq 81
 	fails 81 'gap: commit 39: not in these backups*' kevo-walship \
