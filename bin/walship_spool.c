@@ -42,6 +42,7 @@ struct spool {
 	size_t n, room;
 	int worst;		/* exit status */
 	int changed;
+	int ours;		/* what is damaged is the archive's own */
 	uint64_t taken;
 };
 
@@ -214,8 +215,10 @@ compare(struct spool *s, const struct kv_image *img)
 
 	if (seg == NULL)
 		return 0;
-	if ((rc = kv_archive_load(s->a, seg, &there)) != 0)
+	if ((rc = kv_archive_load(s->a, seg, &there)) != 0) {
+		s->ours = rc == KV_SHIP_CORRUPT;
 		return rc;
+	}
 	if (kv_image_at(&there, img->last_seq, &off, &ours) == 0 &&
 	    ours != img->chain)
 		rc = kv_ship_fail(&s->a->env, KV_SHIP_FORK, "a segment that "
@@ -327,6 +330,12 @@ static void
 finish(struct spool *s, struct file *f, const struct kv_image *img,
     const struct kv_accept *v, int rc, int last_round)
 {
+	if (s->ours) {		/* the file that came can replace it */
+		s->ours = 0;
+		if (last_round)
+			report(s, rc);
+		return;
+	}
 	switch (rc) {
 	case 0:
 	case KEVO_FALSE:

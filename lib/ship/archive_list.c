@@ -217,7 +217,7 @@ kv_archive_load(struct kv_archive *a, const struct kv_archive_seg *s,
 	    memcmp(out->head.id, a->id, sizeof(a->id)) == 0)
 		return 0;
 	rc = kv_ship_fail(&a->env, KV_SHIP_CORRUPT, "%s: record %" PRIu64
-	    " at byte %" PRIu64 ": %s; next: fetch it again, then "
+	    " at byte %" PRIu64 ": %s; next: remove it, fetch it again, then "
 	    "kevo-walship verify", name, out->records + 1, out->end,
 	    out->state != KV_IMAGE_SEALED ? (out->why[0] != '\0' ? out->why :
 	    "it has no seal") : "its name is not what it holds");

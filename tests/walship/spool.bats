@@ -114,6 +114,23 @@ teardown() { common_teardown; }
 	files b | grep -v reject | cmp - before
 }
 
+@test "spool: what can replace a damaged one stays until that is removed" {
+	cp "${names[@]}" in/
+	ok "${recv[@]}"
+	first=b/wal/${wal##*/}/$(basename "${names[0]}")
+	chmod u+w "$first"
+	flip "$first" 300
+	cp "${names[0]}" in/
+	fails 80 "corrupt: $first: *; next: remove it, fetch it*" "${recv[@]}"
+	[ -e "in/$(basename "${names[0]}")" ]
+	is 0 sh -c 'ls b/state/reject | wc -l'
+	rm "$first"
+	ok "${recv[@]}"
+	cmp "$first" "${names[0]}"
+	[ ! -e "in/$(basename "${names[0]}")" ]
+	ok kevo-walship verify -q b
+}
+
 @test "spool: names that are not ours are left alone, and a directory too" {
 	cp "${names[0]}" in/.x.seg.Ab12
 	cp "${names[0]}" in/x.seg.part
