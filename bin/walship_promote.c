@@ -380,6 +380,17 @@ tell_orphans(const char *name, const struct kv_rejoined *r, int dry_run)
 	return kv_ship_exit(KV_SHIP_ORPHANS);
 }
 
+/* The log has not got all of them any more. */
+static void
+tell_flushed(const char *name, const struct kv_rejoined *r)
+{
+	cli_msg("orphans: %s: %" PRIu64 " commit%s %" PRIu64 "..%" PRIu64 " "
+	    "%s only here, and %" PRIu64 " of them in its tables, not in its "
+	    "log; next: keep this copy until you have decided", name,
+	    r->beyond, r->beyond == 1 ? "" : "s", r->fork + 1, r->fork +
+	    r->beyond, r->beyond == 1 ? "is" : "are", r->beyond - r->orphans);
+}
+
 static int
 tell_rejoin(const char *name, const char *archive,
     const struct kv_rejoined *r, int rc, int dry_run)
@@ -397,7 +408,9 @@ tell_rejoin(const char *name, const char *archive,
 		return kv_ship_exit(KV_SHIP_FORK);
 	case KV_REJOIN_IN_TABLES:
 		if (r->orphans > 0)
-			tell_orphans(name, r, 0);
+			tell_orphans(name, r, dry_run);
+		if (r->beyond > r->orphans)
+			tell_flushed(name, r);
 		cli_msg("fenced: %s; next: kevo-walship restore %s --into "
 		    "NEW", r->msg, archive);
 		return kv_ship_exit(KV_SHIP_FENCED);

@@ -79,7 +79,8 @@ enum kv_rejoin_class {
 struct kv_rejoined {
 	enum kv_rejoin_class why;
 	uint64_t fork;		/* last commit that both lines have */
-	uint64_t orphans;	/* commits that are only here, */
+	uint64_t beyond;	/* commits behind it that are only here; */
+	uint64_t orphans;	/* those of them that the log has, */
 	uint64_t first, last;	/* from and to; 0: there are none */
 	uint64_t files;		/* written to orphans/ */
 	uint32_t epoch;		/* of the first orphan */

@@ -115,6 +115,7 @@ compare(struct rejoin *r)
 	if (r->fork >= kv_tail(db->ctl)->seq)
 		r->fork = kv_tail(db->ctl)->seq;
 	r->out->fork = r->fork;
+	r->out->beyond = kv_tail(db->ctl)->seq - r->fork;
 	/* Where the next epoch begins the chain is known. */
 	if (r->next == NULL || r->next->start != r->fork)
 		return 0;
@@ -269,63 +270,7 @@ take_orphans(struct rejoin *r)
 	return rc == KV_RETRY ? kv_index_missing(db) : rc;
 }
 
-/* ---- the first half ---------------------------------------------------- */
-
-static const char *
-followed(const struct rejoin *r, const char *primary)
-{
-	return primary != NULL && *primary != '\0' ? primary :
-	    kv_history_newest(r->line)->host;
-}
-
-static int
-fence(struct rejoin *r, const char *primary)
-{
-	struct kv_role_note n = { .role = KV_ROLE_FENCED };
-
-	n.since_ns = kv_now_ns();
-	kv_text_copy(n.primary, sizeof(n.primary), followed(r, primary), 0);
-	strcpy(n.reason, "rejoin");
-	return kv_role_change(r->db, &n);
-}
-
-/* Under WRITER. */
-static int
-prepare(struct rejoin *r, const char *primary)
-{
-	struct kevo *db = r->db;
-	int rc;
-
-	if ((rc = kv_sync_to(db, kv_tail(db->ctl)->seq)) != 0)
-		return KEVO_EIO;
-	if ((rc = compare(r)) != 0)
-		return rc;
-	if (!r->dry_run && (rc = fence(r, primary)) != 0)
-		return rc;
-	return take_orphans(r);
-}
-
-static int
-first_half(struct rejoin *r, const char *path, const char *primary)
-{
-	struct kevo_options opt = { .wait_set = 1, .wait_ms = r->wait_ms };
-	struct kevo *db;
-	int rc = kevo_open(path, KEVO_ANY_CONFIG, &opt, &db);
-
-	if (db == NULL)
-		return KEVO_ENOMEM;
-	r->db = db;
-	if (rc == 0 && (rc = kv_log_lock(db)) == 0) {
-		rc = prepare(r, primary);
-		kv_writer_unlock(db);
-	}
-	snprintf(r->out->msg, sizeof(r->out->msg), "%s", kevo_errmsg(db));
-	kevo_close(db);
-	r->db = NULL;
-	return rc;
-}
-
-/* ---- the second half: the log ------------------------------------------ */
+/* ---- tables --------------------------------------------------------- */
 
 /* The version says which segment the log begins with. */
 static int
@@ -358,6 +303,67 @@ check_tables(struct rejoin *r, uint64_t *first_segment, uint64_t *last)
 	}
 	return rc;
 }
+
+/* ---- the first half ---------------------------------------------------- */
+
+static const char *
+followed(const struct rejoin *r, const char *primary)
+{
+	return primary != NULL && *primary != '\0' ? primary :
+	    kv_history_newest(r->line)->host;
+}
+
+static int
+fence(struct rejoin *r, const char *primary)
+{
+	struct kv_role_note n = { .role = KV_ROLE_FENCED };
+
+	n.since_ns = kv_now_ns();
+	kv_text_copy(n.primary, sizeof(n.primary), followed(r, primary), 0);
+	strcpy(n.reason, "rejoin");
+	return kv_role_change(r->db, &n);
+}
+
+/* Under WRITER. */
+static int
+prepare(struct rejoin *r, const char *primary)
+{
+	struct kevo *db = r->db;
+	uint64_t first, last;
+	int rc;
+
+	if ((rc = kv_sync_to(db, kv_tail(db->ctl)->seq)) != 0)
+		return KEVO_EIO;
+	if ((rc = compare(r)) != 0)
+		return rc;
+	if (!r->dry_run && (rc = fence(r, primary)) != 0)
+		return rc;
+	if ((rc = take_orphans(r)) != 0 || !r->dry_run)
+		return rc;
+	return check_tables(r, &first, &last);
+}
+
+static int
+first_half(struct rejoin *r, const char *path, const char *primary)
+{
+	struct kevo_options opt = { .wait_set = 1, .wait_ms = r->wait_ms };
+	struct kevo *db;
+	int rc = kevo_open(path, KEVO_ANY_CONFIG, &opt, &db);
+
+	if (db == NULL)
+		return KEVO_ENOMEM;
+	r->db = db;
+	if (rc == 0 && (rc = kv_log_lock(db)) == 0) {
+		rc = prepare(r, primary);
+		kv_writer_unlock(db);
+	}
+	snprintf(r->out->msg, sizeof(r->out->msg), "%s", kevo_errmsg(db));
+	kevo_close(db);
+	r->db = NULL;
+	return rc;
+}
+
+/* ---- the second half: the log ------------------------------------------ */
 
 static int
 bad_segment(struct kevo *db, uint64_t counter)
