@@ -20,7 +20,8 @@ set -- "$db/slots/$slot/"
 for epoch in "$db"/epochs/*.epoch; do
 	[ ! -e "$epoch" ] || set -- "$@" "$epoch"
 done
-rsync -a --partial-dir=.part "$@" "$host:$archive/state/incoming/"
+rsync -a --partial-dir=.part --exclude=/slot --exclude=/lost "$@" \
+	"$host:$archive/state/incoming/"
 # shellcheck disable=SC2029 # the paths are ours
 ssh "$host" "kevo-walship recv --spool '$archive/state/incoming' \
 --to '$archive' --slot '$slot'" | kevo-walship slot "$db" ack "$slot"

@@ -38,7 +38,7 @@ stub_ssh() {
 		kevo-walship verify -q arc
 	done
 	[ "$(find arc/wal -name "*.seg" | wc -l)" -gt 2 ]
-	run find arc/state/incoming arc/state/reject -name '*.seg'
+	run find arc/state/incoming arc/state/reject -type f
 	equal 'left behind' "$output" ''
 }
 
