@@ -564,11 +564,15 @@ struct kv_scope {
 	const struct kv_reach *reach;	/* as far as this says */
 	uint64_t now_ns;	/* the clock for what expires; 0: of now */
 	struct kv_track *track;	/* remember what is read; NULL: do not */
+	struct kevo_txn *txn;	/* it can end before it is ended; or NULL */
 };
 
 /* A new iterator.  The view is its to release, also after an error. */
 int kv_iter_new(struct kevo *db, const struct kv_scope *scope,
     const struct kevo_range *range, struct kevo_iter **out);
+
+/* 0, KEVO_EENDED or what else ended the transaction before its time. */
+int kv_txn_going_on(struct kevo_txn *t);
 
 /* What an attached or cold handle knows of its database. */
 static inline const struct kv_control *

@@ -28,6 +28,7 @@ struct kevo_iter {
 	size_t last_len, last_room;
 	uint64_t now_ns;		/* one clock for the whole iteration */
 	uint64_t records, bytes;	/* returned, for the statistics */
+	struct kevo_txn *txn;		/* that has a time limit; or NULL */
 	uint64_t tick;			/* when the transaction was looked at */
 	struct kv_span span;		/* for a transaction that validates */
 	uint32_t nheap, nsource;
@@ -215,18 +216,22 @@ end_span(struct kevo_iter *it)
 
 /* ---- public ------------------------------------------------------------ */
 
-/* What it stands on does not go away; but who has joined a transaction is to
- * know of its end. */
+/* What it stands on does not go away; but who is in a transaction is to know
+ * of its end. */
 static int
 usable(struct kevo_iter *it)
 {
 	uint64_t tick;
 	int rc = kv_usable(it->db);
 
-	if (rc != 0 || it->db->join == NULL)
+	if (rc != 0 || (it->db->join == NULL && it->txn == NULL))
 		return rc;
 	tick = kv_tick();
-	if (tick != it->tick && (rc = kv_join_check(it->db)) == 0)
+	if (tick == it->tick)
+		return 0;
+	rc = it->txn != NULL ? kv_txn_going_on(it->txn) :
+	    kv_join_check(it->db);
+	if (rc == 0)
 		it->tick = tick;
 	return rc;
 }
@@ -462,6 +467,7 @@ kv_iter_new(struct kevo *db, const struct kv_scope *scope,
 	it->view = scope->view;
 	it->now_ns = scope->now_ns;
 	it->span.track = scope->track;
+	it->txn = scope->txn;
 	it->heap = malloc((n + 1) * sizeof(it->heap[0]));
 	rc = it->heap == NULL ? kv_fail(&db->env, KEVO_ENOMEM,
 	    "out of memory") : add_sources(it, scope);

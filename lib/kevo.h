@@ -378,9 +378,10 @@ enum kevo_begin_flags {
 struct kevo_begin {
 	unsigned flags;
 	int64_t max_ms;		/* it ends after so long: from then on every
-				 * call but kevo_txn_abort() answers
-				 * KEVO_EENDED, and the first of them gives
-				 * back the lock; 0: no limit */
+				 * call but kevo_txn_abort(), and every move
+				 * of its iterators, answers KEVO_EENDED, and
+				 * the first of them gives back the lock; 0:
+				 * no limit */
 };
 
 /*

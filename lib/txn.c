@@ -97,15 +97,22 @@ unlock(struct kevo_txn *t, enum kv_stat outcome)
 	kv_writer_unlock(t->db);
 }
 
-/* All that is left is to free it. */
+/* Others wait for it no longer.  What its iterators stand on stays. */
 static void
-let_go(struct kevo_txn *t, enum kv_stat outcome)
+stop(struct kevo_txn *t, enum kv_stat outcome)
 {
 	if (is_shared(t))
 		kv_layer_end(&t->own);
 	unlock(t, outcome);
-	kv_layer_release(&t->own);
 	drop_snapshot(t);
+}
+
+/* All that is left is to free it. */
+static void
+let_go(struct kevo_txn *t, enum kv_stat outcome)
+{
+	stop(t, outcome);
+	kv_layer_release(&t->own);
 	kv_track_release(&t->track);
 }
 
@@ -139,8 +146,8 @@ is_over(struct kevo_txn *t)
 	    "before; abort it", t->db->path);
 }
 
-static int
-going_on(struct kevo_txn *t)
+int
+kv_txn_going_on(struct kevo_txn *t)
 {
 	int rc;
 
@@ -150,7 +157,7 @@ going_on(struct kevo_txn *t)
 		return is_over(t);
 	if (t->until_ms == 0 || kv_mono_ms() < t->until_ms)
 		return kv_join_check(t->db);
-	let_go(t, KV_STAT_TXN_ROLLED_BACK);
+	stop(t, KV_STAT_TXN_ROLLED_BACK);
 	t->over = KEVO_EENDED;
 	return time_is_over(t);
 }
@@ -410,7 +417,7 @@ get(struct kevo_txn *t, const void *key, size_t klen, struct kevo_record *rec)
 	struct kv_reach r;
 	int rc, over;
 
-	if ((rc = going_on(t)) != 0 ||
+	if ((rc = kv_txn_going_on(t)) != 0 ||
 	    (rc = kv_key_check(&t->db->env, key, klen)) != 0 ||
 	    (rc = look(t, &top, &r)) != 0)
 		return rc;
@@ -485,10 +492,11 @@ iterate(struct kevo_txn *t, const struct kevo_range *range,
     struct kevo_iter **out)
 {
 	struct kv_reach r;
-	struct kv_scope s = { .reach = &r };
+	struct kv_scope s = { .reach = &r,
+	    .txn = t->until_ms != 0 ? t : NULL };
 	int rc;
 
-	if ((rc = going_on(t)) != 0 || (rc = look(t, &s.top, &r)) != 0 ||
+	if ((rc = kv_txn_going_on(t)) != 0 || (rc = look(t, &s.top, &r)) != 0 ||
 	    (rc = keep_base(t, &s)) != 0)
 		return rc;
 	return kv_iter_new(t->db, &s, range, out);
@@ -555,7 +563,7 @@ may_write(struct kevo_txn *t)
 {
 	int rc;
 
-	if ((rc = going_on(t)) != 0)
+	if ((rc = kv_txn_going_on(t)) != 0)
 		return rc;
 	if (t->flags & KEVO_TXN_READ)
 		return kv_fail(&t->db->env, KEVO_EPERM, "%s: the transaction "
@@ -636,7 +644,7 @@ kevo_txn_bytes(const struct kevo_txn *t)
 static int
 may_go_back(struct kevo_txn *t)
 {
-	int rc = going_on(t);
+	int rc = kv_txn_going_on(t);
 
 	if (rc == 0 && is_shared(t))
 		rc = kv_fail(&t->db->env, KEVO_EINVAL, "%s: a shared "
@@ -715,7 +723,7 @@ commit_within(struct kevo_txn *t, uint64_t *version)
 static int
 commit(struct kevo_txn *t, enum kevo_sync sync, uint64_t *version)
 {
-	int rc = going_on(t);
+	int rc = kv_txn_going_on(t);
 
 	if (rc == 0 && is_shared(t))
 		rc = kv_layer_finish(&t->own);

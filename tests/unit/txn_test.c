@@ -689,6 +689,40 @@ test_time(void)
 	tap_report("txn: its time is over");
 }
 
+/* What an iterator stands on is the transaction's own memory. */
+static void
+test_time_of_iterator(void)
+{
+	struct kevo_begin b = { 0, 20 };
+	struct kevo *db = fresh("time_of_iterator"), *other = open_db(0);
+	struct kevo_iter *it;
+	struct kevo_record r;
+	struct kevo_txn *t;
+	char key[8];
+
+	for (int get = 0; get < 2; get++) {
+		check(db, kevo_txn_begin(db, &b, &t), "begin");
+		for (int i = 0; i < 1000; i++) {
+			snprintf(key, sizeof(key), "k%03d", i);
+			check(db, txn_put(t, key, "1"), "put");
+		}
+		check(db, kevo_txn_iter(t, NULL, &it), "iter");
+		expect(kevo_iter_first(it, &r) == 0);
+		usleep(25000);
+		if (get)
+			expect(kevo_txn_get(t, "k001", 4, &r) == KEVO_EENDED);
+		expect(kevo_iter_next(it, &r) == KEVO_EENDED);
+		expect(put(other, "k", "2") == 0);
+		expect(kevo_iter_last(it, &r) == KEVO_EENDED);
+		expect(kevo_iter_prev(it, &r) == KEVO_EENDED);
+		kevo_iter_free(it);
+		expect(kevo_txn_abort(t) == 0);
+	}
+	kevo_close(other);
+	kevo_close(db);
+	tap_report("txn: the time of one that is iterated over is over");
+}
+
 static void
 test_savepoints(void)
 {
@@ -812,6 +846,7 @@ main(void)
 	test_expiry();
 	test_too_much_read();
 	test_time();
+	test_time_of_iterator();
 	test_savepoints();
 	test_no_room();
 	test_model();
