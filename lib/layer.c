@@ -43,6 +43,13 @@ ended(struct kv_layer *l)
 	    "ended", l->db->path);
 }
 
+/* Where its files are, for a message. */
+static const char *
+where(const struct kv_layer *l)
+{
+	return kv_path(&l->db->dir, files);
+}
+
 /* Bytes of the file before the batch. */
 static uint64_t
 skip(const struct kv_layer *l)
@@ -125,7 +132,7 @@ static int
 extend(struct kv_layer *l, int fd)
 {
 	return ftruncate(fd, (off_t)OPS_SPACE) == 0 ? 0 : kv_fail_errno(
-	    &l->db->env, kv_path(&l->db->dir, files), "extend a file of");
+	    &l->db->env, where(l), "extend a file of");
 }
 
 static uint64_t
@@ -141,10 +148,10 @@ map_ops(struct kv_layer *l, int fd)
 	struct kv_env *env = &l->db->env;
 	int rc;
 
-	rc = kv_store_map(env, &l->ops, fd, files, 0, KV_TXN_HEAD_LEN,
+	rc = kv_store_map(env, &l->ops, fd, where(l), 0, KV_TXN_HEAD_LEN,
 	    OPS_SPACE);
 	if (rc == 0 && (rc = extend(l, fd)) == 0)
-		rc = kv_store_grow(env, &l->ops, files, KV_TXN_HEAD_LEN +
+		rc = kv_store_grow(env, &l->ops, where(l), KV_TXN_HEAD_LEN +
 		    BATCH_START + BATCH_END);
 	if (rc == 0)
 		settle_ops(l);
@@ -154,7 +161,7 @@ map_ops(struct kv_layer *l, int fd)
 static int
 format_arena(struct kv_layer *l, uint64_t number)
 {
-	int rc = kv_store_grow(&l->db->env, &l->arena, files,
+	int rc = kv_store_grow(&l->db->env, &l->arena, where(l),
 	    KV_INDEX_HEAD_LEN);
 
 	if (rc != 0)
@@ -184,7 +191,7 @@ spill_ops(struct kv_layer *l)
 		close(fd);
 		return rc;
 	}
-	rc = kv_store_move(&l->db->env, &l->ops, fd, files, KV_TXN_HEAD_LEN,
+	rc = kv_store_move(&l->db->env, &l->ops, fd, where(l), KV_TXN_HEAD_LEN,
 	    OPS_SPACE);
 	if (rc == 0)
 		settle_ops(l);
@@ -198,7 +205,7 @@ spill_arena(struct kv_layer *l)
 
 	if ((rc = unnamed(l, &fd)) != 0)
 		return rc;
-	rc = kv_store_move(&l->db->env, &l->arena, fd, files, 0,
+	rc = kv_store_move(&l->db->env, &l->arena, fd, where(l), 0,
 	    arena_space());
 	if (rc == 0)
 		settle_arena(l);
@@ -231,7 +238,7 @@ kv_layer_room(struct kv_layer *l, uint64_t want)
 	if (l->ops.fd < 0)
 		rc = spill_if(l, &l->ops, want);
 	if (rc == 0)
-		rc = kv_store_grow(&l->db->env, &l->ops, files, skip(l) +
+		rc = kv_store_grow(&l->db->env, &l->ops, where(l), skip(l) +
 		    want);
 	if (rc != 0)
 		return rc;
@@ -265,7 +272,7 @@ grow_arena(struct kv_layer *l, uint64_t nops)
 	if (l->arena.fd < 0 && l->head == NULL &&
 	    (rc = spill_if(l, &l->arena, need)) != 0)
 		return rc;
-	if ((rc = kv_store_grow(&l->db->env, &l->arena, files, need)) != 0)
+	if ((rc = kv_store_grow(&l->db->env, &l->arena, where(l), need)) != 0)
 		return rc;
 	settle_arena(l);
 	h = (void *)l->arena.p;
@@ -348,19 +355,19 @@ map_index(struct kv_layer *l, int fd, uint64_t number)
 	uint64_t size;
 	int rc;
 
-	if ((rc = kv_file_stat(env, fd, files, &size, NULL, NULL)) != 0 ||
+	if ((rc = kv_file_stat(env, fd, where(l), &size, NULL, NULL)) != 0 ||
 	    size < KV_INDEX_HEAD_LEN) {
 		close(fd);
 		return rc != 0 ? rc : index_damaged(l);
 	}
-	rc = kv_store_map(env, &l->arena, fd, files, size, size,
+	rc = kv_store_map(env, &l->arena, fd, where(l), size, size,
 	    size + arena_space());
 	if (rc != 0)
 		return rc;
 	h = (void *)l->arena.p;
 	/* It may have grown since we looked. */
-	if (kv_index_check(h, size) != 0 && (rc = kv_file_stat(env, fd, files,
-	    &size, NULL, NULL)) != 0)
+	if (kv_index_check(h, size) != 0 && (rc = kv_file_stat(env, fd,
+	    where(l), &size, NULL, NULL)) != 0)
 		return rc;
 	if (kv_index_check(h, size) != 0 || h->generation != number)
 		return index_damaged(l);
@@ -389,7 +396,7 @@ create_owned(struct kv_layer *l, uint64_t *number, int *out)
 		if (rc != 0)
 			return rc;
 		links = 0;
-		if (kv_txn_own(fd) && (rc = kv_file_stat(&db->env, fd, files,
+		if (kv_txn_own(fd) && (rc = kv_file_stat(&db->env, fd, where(l),
 		    NULL, NULL, &links)) == 0 && links > 0) {
 			*out = fd;
 			return 0;
@@ -412,7 +419,7 @@ create_index(struct kv_layer *l, uint64_t number)
 		return damaged(l);
 	if (rc != 0)
 		return rc;
-	rc = kv_store_map(&db->env, &l->arena, fd, files, 0, 0,
+	rc = kv_store_map(&db->env, &l->arena, fd, where(l), 0, 0,
 	    arena_space());
 	if (rc == 0 && (rc = format_arena(l, number)) == 0)
 		l->ix.log_len = l->ops.space - KV_TXN_HEAD_LEN;
@@ -472,7 +479,7 @@ join_ops(struct kv_layer *l, int fd, uint64_t number)
 	uint64_t size;
 	int rc;
 
-	if ((rc = kv_file_stat(env, fd, files, &size, NULL, NULL)) != 0) {
+	if ((rc = kv_file_stat(env, fd, where(l), &size, NULL, NULL)) != 0) {
 		close(fd);
 		return rc;
 	}
@@ -480,7 +487,7 @@ join_ops(struct kv_layer *l, int fd, uint64_t number)
 		close(fd);
 		return damaged(l);
 	}
-	rc = kv_store_map(env, &l->ops, fd, files, KV_TXN_HEAD_LEN,
+	rc = kv_store_map(env, &l->ops, fd, where(l), KV_TXN_HEAD_LEN,
 	    KV_TXN_HEAD_LEN, OPS_SPACE);
 	if (rc != 0)
 		return rc;
@@ -605,7 +612,7 @@ kv_layer_lock(struct kv_layer *l)
 		return kv_layers_alive(l) != 0 ? ended(l) : busy(l);
 	if (rc != 0) {
 		errno = rc;
-		return kv_fail_errno(&db->env, kv_path(&db->dir, files),
+		return kv_fail_errno(&db->env, where(l),
 		    "lock a file of");
 	}
 	l->locked = 1;

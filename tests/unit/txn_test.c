@@ -788,6 +788,7 @@ test_no_room(void)
 	    sizeof(v), 0)) == 0)
 		n++;
 	expect(rc == KEVO_EIO && n > 5 && n < 25);
+	expect(strstr(kevo_errmsg(db), "no-room/txn: cannot ") != NULL);
 	expect(kevo_txn_count(t) == (size_t)n && reads(t, "k999", NULL));
 	setrlimit(RLIMIT_FSIZE, &was);
 	expect(files_in("txn") == 0);
