@@ -21,6 +21,7 @@
 #include "ship/accept.h"
 #include "ship/archive.h"
 #include "ship/image.h"
+#include "ship/kept.h"
 #include "ship/replica.h"
 #include "ship/ship.h"
 #include "ship/tail.h"
@@ -64,6 +65,9 @@ struct apply {
 	struct kv_archive *a;
 	struct kv_applier *applier;
 	struct kv_position at;
+	struct kv_position end;	/* of the archive, as it was compared last */
+	struct kv_kept kept;	/* what is applied now, if we follow */
+	int64_t listed;		/* wal_stamp() before the archive was listed */
 	int follow;
 	int64_t delay_ms;	/* -1: none */
 	uint64_t until_seq;	/* UINT64_MAX: none */
@@ -275,6 +279,18 @@ check_gap(struct apply *p, uint64_t first)
 	fail(p, KV_SHIP_GAP);
 }
 
+/* Who follows will need what is held of a segment, and the place in a tail. */
+static void
+keep_or_release(struct apply *p, struct kv_image *img, const char *file,
+    int tail)
+{
+	if (p->follow && (tail || p->held)) {
+		kv_image_pass(img, p->at.seq);
+		kv_kept_set(&p->kept, img, file, tail);
+	}
+	kv_image_release(img);
+}
+
 static void
 take_segments(struct apply *p)
 {
@@ -289,7 +305,7 @@ take_segments(struct apply *p)
 		if ((rc = kv_archive_load(p->a, seg, &img)) != 0)
 			fail(p, rc);
 		more = take(p, &img, kv_path(&p->a->dir, file));
-		kv_image_release(&img);
+		keep_or_release(p, &img, file, 0);
 	}
 	if (more && !p->reached && !p->held && !cli_stopped())
 		check_gap(p, first_behind(p));
@@ -302,7 +318,8 @@ take_tail(struct apply *p)
 	struct kv_image img;
 	int rc;
 
-	if (p->reached || p->held || cli_stopped())
+	/* One that is kept was read on a moment ago. */
+	if (p->reached || p->held || cli_stopped() || p->kept.any)
 		return;
 	rc = kv_tail_load(p->a, &img, file, sizeof(file));
 	if (rc == KEVO_NOTFOUND)
@@ -310,7 +327,60 @@ take_tail(struct apply *p)
 	if (rc != 0)
 		fail(p, rc);
 	take(p, &img, kv_path(&p->a->dir, file));
-	kv_image_release(&img);
+	keep_or_release(p, &img, file, 1);
+}
+
+/* Another one if a segment came to the newest epoch. */
+static int64_t
+wal_stamp(const struct apply *p)
+{
+	struct stat st;
+	char dir[32];
+
+	snprintf(dir, sizeof(dir), "wal/%08" PRIx32,
+	    kv_history_newest(&p->a->history)->epoch);
+	if (fstatat(p->a->dir.fd, dir, &st, 0) != 0)
+		return -1;
+	return (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+}
+
+/* Is what we need next of the epoch that was kept?  Else a promotion has put
+ * an end to it. */
+static int
+is_same_epoch(const struct apply *p)
+{
+	const struct kv_epoch *e = kv_history_of(kv_applier_history(
+	    p->applier), p->at.seq + 1);
+
+	return e != NULL && e->epoch == p->kept.img.head.epoch;
+}
+
+/*
+ * What was kept of the last pass.  1: that is all that can be done now; the
+ * archive need not be listed.
+ */
+static int
+take_kept(struct apply *p)
+{
+	struct kv_kept *k = &p->kept;
+	uint64_t before = p->at.seq;
+	int rc;
+
+	if (k->any && !is_same_epoch(p))
+		kv_kept_release(k);
+	rc = kv_kept_read(p->a, k);
+	if (rc != 0 && rc != KEVO_NOTFOUND)
+		fail(p, rc);
+	if (rc == KEVO_NOTFOUND)
+		return 0;
+	take(p, &k->img, kv_path(&p->a->dir, k->file));
+	kv_image_pass(&k->img, p->at.seq);
+	if (p->held || p->reached)
+		return 1;
+	if (k->tail && is_same_epoch(p))
+		return p->at.seq != before && wal_stamp(p) == p->listed;
+	kv_kept_release(k);
+	return 0;
 }
 
 struct behind {
@@ -369,8 +439,10 @@ check_end(struct apply *p)
 
 	if ((rc = kv_archive_position(p->a, &end)) != 0)
 		fail(p, rc);
-	if (end.epoch == 0 || end.seq > p->at.seq)
+	if (end.epoch == 0 || end.seq > p->at.seq ||
+	    kv_position_same(&end, &p->end))
 		return;
+	p->end = end;
 	if (end.seq < p->at.seq &&
 	    (rc = kv_position_at(p->db, end.seq, &ours)) != 0) {
 		if (rc < 0)
@@ -404,10 +476,16 @@ pass(struct apply *p)
 	int rc;
 
 	p->held = 0;
-	if ((rc = kv_archive_read_epochs(p->a)) != 0 ||
-	    (rc = kv_archive_list(p->a)) != 0)
+	if ((rc = kv_archive_read_epochs(p->a)) != 0)
 		fail(p, rc);
 	take_epochs(p);
+	if (take_kept(p)) {
+		beat(p);
+		return;
+	}
+	p->listed = wal_stamp(p);
+	if ((rc = kv_archive_list(p->a)) != 0)
+		fail(p, rc);
 	do {
 		before = p->at.seq;
 		take_segments(p);
@@ -438,15 +516,36 @@ warn_of_end(struct apply *p)
 
 /* ---- the command ------------------------------------------------------- */
 
+/* How long the next commit is still too young; -1: nothing is held. */
+static int64_t
+due_ms(const struct apply *p)
+{
+	uint64_t due, now = kv_now_ns();
+
+	if (!p->held)
+		return -1;
+	due = kv_image_time(&p->kept.img, p->at.seq + 1);
+	if (due >= now)
+		return p->delay_ms;
+	due = (now - due) / 1000000u;	/* its age */
+	return due < (uint64_t)p->delay_ms ? p->delay_ms - (int64_t)due : 0;
+}
+
+/* Whatever comes while a commit is held comes behind it. */
 static void
 follow(struct apply *p)
 {
 	struct walship_watch *w = walship_watch_open(p->a);
 
 	while (!cli_stopped() && !p->reached)
-		if (walship_watch_wait(w, p->delay_ms >= 0 ? 1000 : -1))
+		if (!walship_watch_wait(w, due_ms(p)))
+			continue;
+		else if (due_ms(p) > 0)
+			beat(p);
+		else
 			pass(p);
 	walship_watch_close(w);
+	kv_kept_release(&p->kept);
 }
 
 /* A replica that is missing is begun with nothing in it, if the archive has

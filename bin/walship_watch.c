@@ -142,7 +142,7 @@ walship_watch_wait(struct walship_watch *w, int64_t max_ms)
 		stamp = look(w);
 	}
 	if (stamp == w->stamp)
-		return max_ms >= 0;
+		return max_ms >= 0 && max_ms <= LOOK_MS;
 	w->stamp = stamp;
 	if (kv_history_newest(&w->a->history)->epoch != w->epoch) {
 		w->epoch = kv_history_newest(&w->a->history)->epoch;

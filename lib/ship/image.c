@@ -123,6 +123,10 @@ scan_records(struct kv_image *img)
 	struct kv_walk w;
 
 	kv_walk_start(&w, img->bytes, img->len, &img->head);
+	w.off = img->end;
+	w.seq = img->last_seq;
+	w.chain = img->chain;
+	w.records = img->records;
 	while ((r = kv_walk_next(&w)) == KV_WALK_RECORD) {
 		if (!time_grows(img, &w)) {
 			judge(img, KV_IMAGE_CORRUPT, "commit %" PRIu64
@@ -152,40 +156,93 @@ kv_image_scan(struct kv_image *img, const uint8_t *bytes, uint64_t len)
 	img->last_seq = img->head.first_seq - 1;
 	img->chain = img->head.chain_before;
 	img->end = KV_SEGMENT_HEAD;
+	img->passed = (struct kv_image_place){ img->last_seq, img->end,
+		img->chain };
+	scan_records(img);
+}
+
+void
+kv_image_scan_on(struct kv_image *img, uint64_t len)
+{
+	img->len = len;
+	img->why[0] = '\0';
 	scan_records(img);
 }
 
 /* ---- places in it ------------------------------------------------------ */
 
+/* The nearest place at or before commit seq that is known without a walk. */
+static struct kv_image_place
+nearest(const struct kv_image *img, uint64_t seq)
+{
+	if (seq == img->last_seq)
+		return (struct kv_image_place){ seq, img->end, img->chain };
+	if (seq >= img->passed.seq)
+		return img->passed;
+	return (struct kv_image_place){ img->head.first_seq - 1,
+		KV_SEGMENT_HEAD, img->head.chain_before };
+}
+
+/* Over one commit. */
+static void
+step(const struct kv_image *img, struct kv_image_place *p)
+{
+	p->off += kv_record_len(get_le32(img->bytes + p->off));
+	p->chain = get_le64(img->bytes + p->off - KV_TRAILER_LEN);
+	p->seq++;
+}
+
 int
 kv_image_at(const struct kv_image *img, uint64_t seq, uint64_t *off,
     uint64_t *chain)
 {
-	uint64_t at = KV_SEGMENT_HEAD, total, s;
+	struct kv_image_place p;
 
 	if (!img->has_head || seq < img->head.first_seq - 1 ||
 	    seq > img->last_seq)
 		return -1;
-	*chain = img->head.chain_before;
-	for (s = img->head.first_seq - 1; s < seq; s++) {
-		total = kv_record_len(get_le32(img->bytes + at));
-		at += total;
-		*chain = get_le64(img->bytes + at - KV_TRAILER_LEN);
-	}
-	*off = at;
+	p = nearest(img, seq);
+	while (p.seq < seq)
+		step(img, &p);
+	*off = p.off;
+	*chain = p.chain;
 	return 0;
+}
+
+void
+kv_image_pass(struct kv_image *img, uint64_t seq)
+{
+	struct kv_image_place p = { .seq = seq };
+
+	if (kv_image_at(img, seq, &p.off, &p.chain) == 0)
+		img->passed = p;
+}
+
+uint64_t
+kv_image_time(const struct kv_image *img, uint64_t seq)
+{
+	uint64_t off, chain;
+
+	if (seq < img->head.first_seq || seq > img->last_seq ||
+	    kv_image_at(img, seq - 1, &off, &chain) != 0)
+		return 0;
+	return get_le64(img->bytes + off + 16);
 }
 
 uint64_t
 kv_image_seq_at(const struct kv_image *img, uint64_t time_ns)
 {
-	uint64_t at = KV_SEGMENT_HEAD, seq = img->head.first_seq - 1;
+	struct kv_image_place p;
 
 	if (img->records == 0 || img->first_ns > time_ns)
 		return 0;
-	while (at < img->end && get_le64(img->bytes + at + 16) <= time_ns) {
-		at += kv_record_len(get_le32(img->bytes + at));
-		seq++;
-	}
-	return seq;
+	/* Is the end of what was passed in time, too? */
+	p = nearest(img, img->head.first_seq - 1);
+	if (img->passed.seq < img->last_seq &&
+	    get_le64(img->bytes + img->passed.off + 16) <= time_ns)
+		p = img->passed;
+	while (p.off < img->end &&
+	    get_le64(img->bytes + p.off + 16) <= time_ns)
+		step(img, &p);
+	return p.seq;
 }

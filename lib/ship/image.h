@@ -41,10 +41,17 @@ struct kv_image {
 	uint64_t end;			/* of the last record */
 	char why[100];			/* if CORRUPT or SHORT: what is wrong
 					 * at `end` */
+	struct kv_image_place {		/* where commits are looked for from; */
+		uint64_t seq, off, chain;	/* kv_image_pass() */
+	} passed;
 };
 
 /* Verify len bytes; they stay the caller's.  Never fails: see state. */
 void kv_image_scan(struct kv_image *img, const uint8_t *bytes, uint64_t len);
+
+/* There are len bytes by now: verify what is behind `end`.  Not of an image
+ * that is sealed or corrupt. */
+void kv_image_scan_on(struct kv_image *img, uint64_t len);
 
 /*
  * Read a file to its end, unpack it if it is a Zstandard frame, and verify
@@ -58,6 +65,15 @@ int kv_image_read(struct kv_env *env, int fd, const char *name,
 int kv_image_load(struct kv_env *env, int dirfd, const char *file,
     const char *name, struct kv_image *out);
 
+/*
+ * The file that an image was read from may have grown: read it on from `end`,
+ * and verify what is new.  Returns 0, or KEVO_NOTFOUND if it is to be read
+ * anew: it cannot be read on, or is not what it was, which header and chain
+ * tell; or KEVO_EIO.
+ */
+int kv_image_grow(struct kv_env *env, int fd, const char *name,
+    struct kv_image *img);
+
 void kv_image_release(struct kv_image *img);
 
 /*
@@ -66,6 +82,13 @@ void kv_image_release(struct kv_image *img);
  */
 int kv_image_at(const struct kv_image *img, uint64_t seq, uint64_t *off,
     uint64_t *chain);
+
+/* Commits up to seq will hardly be asked for again: what is behind them is
+ * found without going over them. */
+void kv_image_pass(struct kv_image *img, uint64_t seq);
+
+/* When commit seq was made; 0: there is no such commit. */
+uint64_t kv_image_time(const struct kv_image *img, uint64_t seq);
 
 /* The same for the last commit made at time_ns or before; 0: none is. */
 uint64_t kv_image_seq_at(const struct kv_image *img, uint64_t time_ns);

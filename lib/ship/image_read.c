@@ -10,6 +10,7 @@
 #include "../env.h"
 #include "../file.h"
 #include "../kevo.h"
+#include "../record.h"
 #include "image.h"
 
 /*
@@ -242,6 +243,50 @@ kv_image_load(struct kv_env *env, int dirfd, const char *file,
 	rc = kv_image_read(env, fd, name, out);
 	close(fd);
 	return rc;
+}
+
+/* ---- reading on -------------------------------------------------------- */
+
+/* Are the bytes from off on what they were?  1, 0, or an error. */
+static int
+is_there(struct source *s, const struct kv_image *img, uint64_t off,
+    size_t len)
+{
+	uint8_t buf[KV_SEGMENT_HEAD];
+	int64_t n;
+
+	if (lseek(s->fd, (off_t)off, SEEK_SET) < 0)
+		return kv_fail_errno(s->env, s->name, "read");
+	s->eof = 0;
+	if ((n = fill(s, buf, len)) < 0)
+		return (int)n;
+	return n == (int64_t)len && memcmp(buf, img->bytes + off, len) == 0;
+}
+
+int
+kv_image_grow(struct kv_env *env, int fd, const char *name,
+    struct kv_image *img)
+{
+	struct source s = { .env = env, .fd = fd, .name = name };
+	int64_t n;
+	int rc;
+
+	if (!img->has_head || img->zstd || img->room < img->end ||
+	    img->state == KV_IMAGE_SEALED || img->state == KV_IMAGE_CORRUPT)
+		return KEVO_NOTFOUND;
+	/* The last record's trailer comes last, so that we stand behind it. */
+	if ((rc = is_there(&s, img, 0, KV_SEGMENT_HEAD)) == 1)
+		rc = is_there(&s, img, img->end - KV_TRAILER_LEN,
+		    KV_TRAILER_LEN);
+	if (rc != 1)
+		return rc == 0 ? KEVO_NOTFOUND : rc;
+	n = fill(&s, img->bytes + img->end, (size_t)(img->room - img->end));
+	if (n < 0)
+		return (int)n;
+	if (img->end + (uint64_t)n > img->head.capacity)
+		return KEVO_NOTFOUND;
+	kv_image_scan_on(img, img->end + (uint64_t)n);
+	return img->state == KV_IMAGE_CORRUPT ? KEVO_NOTFOUND : 0;
 }
 
 void

@@ -2,6 +2,11 @@
  * A segment that was cut, changed or put together wrongly never passes for a
  * complete one, and each of these is called by its name.
  */
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "env.h"
+#include "kevo.h"
 #include "shipped.h"
 
 static struct shipped s, t;
@@ -173,6 +178,124 @@ test_capacity(void)
 	tap_report("longer than its header allows: corrupt");
 }
 
+/* ---- a file that grows -------------------------------------------------- */
+
+static struct kv_env env;
+
+static void
+store(int fd, const uint8_t *p, uint64_t len)
+{
+	expect(ftruncate(fd, 0) == 0);
+	expect(pwrite(fd, p, (size_t)len, 0) == (ssize_t)len);
+	expect(lseek(fd, 0, SEEK_SET) == 0);
+}
+
+static int
+same(const struct kv_image *a, const struct kv_image *c)
+{
+	return a->state == c->state && a->records == c->records &&
+	    a->len == c->len && a->end == c->end && a->chain == c->chain &&
+	    a->last_seq == c->last_seq && a->first_ns == c->first_ns &&
+	    a->last_ns == c->last_ns && strcmp(a->why, c->why) == 0 &&
+	    memcmp(a->bytes, c->bytes, (size_t)a->len) == 0;
+}
+
+/* It was len bytes, and is more by then. */
+static void
+grow(int fd, uint64_t len, uint64_t more)
+{
+	struct kv_image img, whole;
+
+	if (more > s.len - len)
+		more = s.len - len;
+	store(fd, s.b, len);
+	expect(kv_image_read(&env, fd, "image", &img) == 0);
+	kv_image_pass(&img, img.last_seq / 2);
+	expect(pwrite(fd, s.b + len, (size_t)more, (off_t)len) ==
+	    (ssize_t)more);
+	kv_image_scan(&whole, s.b, len + more);
+	expect(kv_image_grow(&env, fd, "image", &img) == 0);
+	expect(same(&img, &whole));
+	kv_image_release(&img);
+}
+
+static void
+test_grow(void)
+{
+	static const uint64_t more[] = { 0, 1, 47, 300, SHIPPED_MAX };
+	int fd = memfd_create("image", MFD_CLOEXEC);
+
+	expect(fd >= 0);
+	for (uint64_t len = KV_SEGMENT_HEAD; len < s.len; len += 3)
+		for (size_t i = 0; i < sizeof(more) / sizeof(more[0]); i++)
+			grow(fd, len, more[i]);
+	close(fd);
+	tap_report("read on where it ended: as if it was read whole");
+}
+
+/* The file has other bytes by now. */
+static int
+reread(int fd, struct kv_image *img, const uint8_t *p, uint64_t len)
+{
+	int rc;
+
+	store(fd, s.b, s.record[5]);
+	expect(kv_image_read(&env, fd, "image", img) == 0);
+	store(fd, p, len);
+	rc = kv_image_grow(&env, fd, "image", img);
+	kv_image_release(img);
+	return rc;
+}
+
+static void
+test_other(void)
+{
+	int fd = memfd_create("image", MFD_CLOEXEC);
+	struct kv_image img;
+
+	expect(reread(fd, &img, s.b, s.record[9]) == 0);
+	expect(reread(fd, &img, t.b, t.record[9]) == KEVO_NOTFOUND);
+	expect(reread(fd, &img, s.b, s.record[4]) == KEVO_NOTFOUND);
+	expect(reread(fd, &img, s.b, 0) == KEVO_NOTFOUND);
+	memcpy(b, s.b, s.len);
+	b[60] ^= 1;		/* of the header */
+	expect(reread(fd, &img, b, s.record[9]) == KEVO_NOTFOUND);
+	memcpy(b, s.b, s.len);
+	b[s.record[6] - 1] ^= 1;	/* of what is new */
+	expect(reread(fd, &img, b, s.record[9]) == KEVO_NOTFOUND);
+	memcpy(b + s.len, s.b, s.len);
+	expect(reread(fd, &img, b + s.len, s.record[9]) == 0);
+	close(fd);
+	tap_report("another file, or less, or damage: to be read anew");
+}
+
+/* Places are the same, whatever was passed. */
+static void
+test_pass(void)
+{
+	struct kv_image img, whole;
+	uint64_t off, chain, want, c;
+
+	kv_image_scan(&whole, s.b, s.len);
+	for (uint64_t p = 0; p <= 21; p++) {
+		kv_image_scan(&img, s.b, s.len);
+		kv_image_pass(&img, p);
+		for (uint64_t seq = 0; seq <= 20; seq++) {
+			expect(kv_image_at(&img, seq, &off, &chain) == 0 &&
+			    kv_image_at(&whole, seq, &want, &c) == 0 &&
+			    off == want && off == s.record[seq] && chain == c);
+			expect(kv_image_time(&img, seq) ==
+			    seq * 1000000000u);
+			for (uint64_t d = 0; d < 3; d++)
+				expect(kv_image_seq_at(&img,
+				    seq * 1000000000u + d) == seq);
+		}
+		expect(kv_image_at(&img, 21, &off, &chain) != 0);
+		expect(kv_image_time(&img, 21) == 0);
+	}
+	tap_report("places are found behind those that were passed");
+}
+
 int
 main(void)
 {
@@ -188,5 +311,8 @@ main(void)
 	test_pieces();
 	test_time();
 	test_capacity();
+	test_grow();
+	test_other();
+	test_pass();
 	return tap_end();
 }

@@ -97,6 +97,94 @@ teardown() { common_teardown; }
 	ends 143
 }
 
+# bytes_read PID
+bytes_read() {
+	sed -n 's/^rchar: //p' "/proc/$1/io"
+}
+
+@test "apply: --follow goes on in a tail where it was, and reads no more" {
+	local before got
+	seq 40000 | sed 's/.*/big&\ta value with some length to it &/' |
+		kevo-put -i -b 20 --sync=batch a.kv
+	ok kevo-walship send a.kv --to ar
+	tail=$(echo ar/state/tail/*.open)
+	size=$(stat -c %s "$tail")
+	[ "$size" -gt 2000000 ]
+	background kevo-walship apply ar --into r.kv --follow
+	wait_for same_place a.kv r.kv
+	before=$(bytes_read "$child")
+	for n in 1 2 3 4 5 6 7 8 9 10; do
+		kevo-put a.kv "one$n" "$n"
+		kevo-walship send -q a.kv --to ar
+		wait_for kevo-get r.kv "one$n"
+	done
+	got=$(($(bytes_read "$child") - before))
+	echo "tail $size, read $got"
+	[ "$got" -lt $((size / 4)) ]
+	# Another file of this name, and one that was cut, are read anew.
+	cp "$tail" copy
+	cp copy "$tail"
+	truncate -s "$size" "$tail"
+	kevo-put a.kv another one
+	kevo-walship send -q a.kv --to ar
+	wait_for kevo-get r.kv another
+	mv copy "$tail"
+	kevo-put a.kv and another
+	kevo-walship send -q a.kv --to ar
+	wait_for kevo-get r.kv and
+	# The segment, and the tail behind it.
+	ok kevo-walship send a.kv --to ar --seal-after 0
+	commits a.kv 31 32
+	ok kevo-walship send a.kv --to ar
+	wait_for same_place a.kv r.kv
+	same_data a.kv r.kv
+	kill -TERM "$child"
+	ends 143
+	ok kevo-check -q r.kv
+}
+
+@test "apply: --delay takes each commit when it is due, and no sooner" {
+	local n now
+	background kevo-walship apply ar --into late.kv --follow --delay 2
+	for n in 1 2 3 4 5 6; do
+		kevo-put a.kv "due$n" "$n"
+		kevo-walship send -q a.kv --to ar --seal-after "$((n % 2))h"
+	done
+	for n in 1 2 3 4 5 6; do
+		wait_for kevo-get late.kv "due$n"
+		now=$(date +%s%N)
+		made=$(kevo-walship tail --json a.kv | sed -n \
+			"s/.*\"time\":\"\([^\"]*\)\".*\"key\":\"due$n\".*/\1/p")
+		late=$(((now - $(date -d "$made" +%s%N)) / 1000000))
+		echo "due$n came after $late ms"
+		[ "$late" -ge 2000 ]
+	done
+	wait_for same_place a.kv late.kv
+	# Nothing is due for hours: nothing is read.
+	kill -TERM "$child"
+	ends 143
+	kevo-put a.kv much later
+	kevo-walship send -q a.kv --to ar
+	background kevo-walship apply ar --into late.kv --follow --delay 5h
+	wait_for test -e "/proc/$child/io"
+	before=$(bytes_read "$child")
+	for n in $(seq 50); do
+		sleep 0.2
+		got=$(bytes_read "$child")
+		[ "$got" != "$before" ] || break
+		before=$got
+	done
+	for n in 1 2 3 4 5; do
+		kevo-put a.kv "much$n" later
+		kevo-walship send -q a.kv --to ar
+	done
+	sleep 1.2
+	[ $(($(bytes_read "$child") - before)) -lt 3000 ]
+	kill -TERM "$child"
+	ends 143
+	no kevo-get late.kv much
+}
+
 @test "apply: a gap, and an archive that does not begin at the beginning" {
 	ok kevo-walship send a.kv --to ar --seal-after 0
 	commits a.kv 21 29
@@ -185,4 +273,24 @@ teardown() { common_teardown; }
 	ok kevo-walship apply elsewhere --into ahead.kv
 	run -86 --separate-stderr kevo-walship apply ar --into ahead.kv
 	matches "$stderr" 'kevo-walship: fenced: *'
+}
+
+@test "apply: --follow goes over to the line of a promotion" {
+	ok kevo-walship apply ar --into r.kv
+	background kevo-walship apply ar --into late.kv --follow
+	wait_for same_place r.kv late.kv
+	commits a.kv 21 22
+	ok kevo-walship send a.kv --to ar
+	wait_for same_place a.kv late.kv
+	ok kevo-walship apply ar --into r.kv
+	ok kevo-walship promote r.kv --archive ar
+	kevo-put r.kv new line
+	ok kevo-walship send r.kv --to ar
+	wait_for same_place r.kv late.kv
+	kevo-put r.kv newer line
+	ok kevo-walship send r.kv --to ar --seal-after 0
+	wait_for same_place r.kv late.kv
+	same_data r.kv late.kv
+	kill -TERM "$child"
+	ends 143
 }
