@@ -188,6 +188,8 @@ allowed(struct apply *p, const struct kv_image *img, uint64_t last)
 		delay = now;
 	seq = kv_image_seq_at(img, now - delay);
 	p->held = seq < last;
+	if (p->held)
+		p->reached = 0;		/* not before it is due */
 	return p->held ? seq : last;
 }
 

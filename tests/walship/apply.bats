@@ -160,6 +160,16 @@ bytes_read() {
 		[ "$late" -ge 2000 ]
 	done
 	wait_for same_place a.kv late.kv
+	# An end that was asked for is reached when it is due.
+	ok kevo-walship apply ar --into some.kv --follow --delay 1 \
+		--until-seq 15
+	matches "$(kevo-walship pos some.kv)" '1.*:15:*'
+	kevo-put a.kv the end
+	kevo-walship send -q a.kv --to ar
+	end=$(kevo-walship pos a.kv | cut -d: -f2)
+	ok kevo-walship apply ar --into some.kv --follow --delay 1 \
+		--until-seq "$end"
+	matches "$(kevo-walship pos some.kv)" "1.*:$end:*"
 	# Nothing is due for hours: nothing is read.
 	kill -TERM "$child"
 	ends 143
