@@ -455,7 +455,8 @@ again = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
 UNIT = $(unit_bin)
 CLI = $(sort $(wildcard tests/build/*.bats tests/cli/*.bats \
 	tests/walship/*.bats))
-CRASH = $(sort $(wildcard tests/crash/*.sh tests/history/*.sh))
+CRASH = $(sort $(filter-out %/frame.sh,$(wildcard tests/crash/*.sh \
+	tests/history/*.sh)))
 JOBS = $(shell nproc 2>/dev/null || echo 2)
 KEVO_LONG_SECONDS = 600
 TESTS = $(CRASH) $(CLI) $(UNIT)

@@ -3,32 +3,9 @@
 # after each of their system calls, or the call fails.  Whatever happens, the
 # database is one of whole commits, and the same command, called again, ends
 # in the same as one that nothing disturbs.
-if [ -n "${KEVO_SAN-}" ]; then
-	echo '1..0 # SKIP a sanitizer wants to be preloaded first'
-	exit 0
-fi
-build=${KEVO_BUILD:-build}
-case $build in
-/*) ;;
-*) build=$PWD/$build ;;
-esac
-if [ ! -x "$build/dyn/bin/kevo-walship" ]; then
-	echo '1..0 # SKIP kevo-walship was not built'
-	exit 0
-fi
-PATH=$build/bin:$PATH
-tests=0 failed=0 work=
-step=7
-[ -z "${KEVO_QUICK-}" ] || step=23
-[ -z "${KEVO_LONG-}" ] || step=1
-
-# In memory, where there is room: it is copied for each call.
-tmp=${TMPDIR:-/tmp}
-[ ! -w /dev/shm ] || tmp=/dev/shm
-work=$(mktemp -d "$tmp/kevo-copies.XXXXXX") || exit 1
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' HUP INT TERM
-cd "$work" || exit 1
+# shellcheck source=tests/crash/frame.sh
+. "$(dirname "$0")/frame.sh"
+begin copies 7 23
 
 # commits FROM TO DB: each puts its number under three keys, so that half of
 # one would be seen.
@@ -44,7 +21,7 @@ commits() {
 
 # One of whole commits?
 is_whole() {
-	[ "$(kevo-scan -f tsv "$1" | cut -f 2 | sort -u | wc -l)" -le 1 ]
+	[ "$(kevo-scan -f tsv "$1" | cut -f 2 | sort -u | wc -l)" -eq 1 ]
 }
 
 replica() {
@@ -91,10 +68,13 @@ command_of() {
 	esac
 }
 
-# What must be so after a command that was disturbed: prints what is not.
+afresh() {
+	rm -rf w
+	cp -a "$1" w
+}
+
 look() {
-	status=$2
-	case $3:$status in
+	case $2:$status in
 	kill*:137 | *:0 | *:7[24567] | *:8[0-9]) ;;
 	*)	echo "exit status $status: $(cat err)" ;;
 	esac
@@ -126,56 +106,21 @@ look() {
 	esac
 }
 
-# sweep NAME WHAT: one result.
-sweep() {
-	k=1 bad=0
-	while [ "$bad" -lt 3 ]; do
-		rm -rf w
-		cp -a "$1" w
-		# shellcheck disable=SC2046 # words are wanted
-		KEVO_FAULT_DIR=$work/w KEVO_FAULT=any:$k:$2 \
-			KEVO_FAULT_COUNT=$work/count \
-			LD_PRELOAD=$build/tests/libfault.so \
-			"$build/dyn/bin/kevo-walship" $(command_of "$1") \
-			>out 2>err
-		status=$?
-		fired=$(sed -n 's/^fired //p' count)
-		[ "$fired" != - ] || break
-		wrong=$(look "$1" "$status" "$2")
-		if [ -n "$wrong" ]; then
-			echo "# $1 $2 k=$k ($fired): $wrong"
-			bad=$((bad + 1))
-		fi
-		k=$((k + step))
-	done
-	tests=$((tests + 1))
-	not=
-	if [ "$bad" -gt 0 ] || [ "$k" -le $((2 * step)) ]; then
-		not='not '
-		failed=$((failed + 1))
-	fi
-	echo "${not}ok $tests - $1, $2: $k calls"
-}
-
 make_all
 for name in apply promote rejoin; do
-	rm -rf w
-	cp -a "$name" w
+	afresh "$name"
 	# shellcheck disable=SC2046 # words are wanted
 	kevo-walship $(command_of "$name") >out 2>err
 	status=$?
 	kevo-scan w/db >"want.$name"
-	tests=$((tests + 1))
 	case $name:$status in
-	apply:0 | promote:0 | rejoin:88)
-		echo "ok $tests - $name: undisturbed" ;;
+	apply:0 | promote:0 | rejoin:88) result 0 "$name, undisturbed" ;;
 	*)	echo "# exit status $status: $(cat out err)"
-		failed=$((failed + 1))
-		echo "not ok $tests - $name: undisturbed" ;;
+		result 1 "$name, undisturbed" ;;
 	esac
 	for what in kill killafter EIO ENOSPC short; do
-		sweep "$name" "$what"
+		# shellcheck disable=SC2046 # words are wanted
+		sweep "$name" "$what" w kevo-walship $(command_of "$name")
 	done
 done
-echo "1..$tests"
-[ "$failed" -eq 0 ]
+end

@@ -3,28 +3,9 @@
 # system calls, or the call fails.  Whatever happens, the next repair ends in
 # the same records as one that nothing disturbs, and no byte of a damaged file
 # is gone.
-if [ -n "${KEVO_SAN-}" ]; then
-	echo '1..0 # SKIP a sanitizer wants to be preloaded first'
-	exit 0
-fi
-build=${KEVO_BUILD:-build}
-case $build in
-/*) ;;
-*) build=$PWD/$build ;;
-esac
-PATH=$build/bin:$PATH
-tests=0 failed=0 work=
-step=7
-[ -z "${KEVO_QUICK-}" ] || step=23
-[ -z "${KEVO_LONG-}" ] || step=1
-
-# In memory, where there is room: it is copied for each call.
-tmp=${TMPDIR:-/tmp}
-[ ! -w /dev/shm ] || tmp=/dev/shm
-work=$(mktemp -d "$tmp/kevo-repair.XXXXXX") || exit 1
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' HUP INT TERM
-cd "$work" || exit 1
+# shellcheck source=tests/crash/frame.sh
+. "$(dirname "$0")/frame.sh"
+begin repair 7 23
 
 # flip FILE BYTE [COUNT]: other bytes from there on.
 flip() {
@@ -84,9 +65,12 @@ sums() {
 		awk '{ print $1, $2 }' | LC_ALL=C sort -u
 }
 
-# What must be so after a repair that was disturbed: prints what is not.
+afresh() {
+	rm -rf db
+	cp -a "$1" db
+}
+
 look() {
-	status=$1
 	case $2:$status in
 	kill*:137 | *:0 | *:1 | *:7[24567]) ;;
 	*)	echo "exit status $status: $(cat err)" ;;
@@ -104,41 +88,10 @@ look() {
 		echo 'bytes of a damaged file are gone'
 }
 
-# sweep NAME WHAT: one result.
-sweep() {
-	k=1 bad=0 what=$2
-	while [ "$bad" -lt 3 ]; do
-		rm -rf db
-		cp -a "$1" db
-		KEVO_FAULT_DIR=$work/db KEVO_FAULT=any:$k:$what \
-			KEVO_FAULT_COUNT=$work/count \
-			LD_PRELOAD=$build/tests/libfault.so \
-			"$build/dyn/bin/kevo-check" -q --repair db \
-			>out 2>err
-		status=$?
-		fired=$(sed -n 's/^fired //p' count)
-		[ "$fired" != - ] || break
-		wrong=$(look "$status" "$what")
-		if [ -n "$wrong" ]; then
-			echo "# $1 $what k=$k ($fired): $wrong"
-			bad=$((bad + 1))
-		fi
-		k=$((k + step))
-	done
-	tests=$((tests + 1))
-	not=
-	if [ "$bad" -gt 0 ] || [ "$k" -le $((3 * step)) ]; then
-		not='not '
-		failed=$((failed + 1))
-	fi
-	echo "${not}ok $tests - repair, $1, $what: $k calls"
-}
-
 make_db
 mv db good
 for name in a-log-table-FORMAT b-no-version c-version-table-LOCK; do
-	rm -rf db
-	cp -a good db
+	afresh good
 	damage "$name"
 	cp -a db "$name"
 	# FORMAT and kevo.conf stand in the way of no comparison.
@@ -146,17 +99,14 @@ for name in a-log-table-FORMAT b-no-version c-version-table-LOCK; do
 	kevo-check -q --repair db >out 2>err
 	status=$?
 	kevo-scan db >want
-	tests=$((tests + 1))
 	if [ "$status" -eq 1 ] && [ -s want ] && kevo-check -q db; then
-		echo "ok $tests - repair, $name: undisturbed"
+		result 0 "$name, undisturbed"
 	else
 		echo "# exit status $status: $(cat out err)"
-		echo "not ok $tests - repair, $name: undisturbed"
-		failed=$((failed + 1))
+		result 1 "$name, undisturbed"
 	fi
 	for what in kill killafter EIO ENOSPC EIO:sticky short; do
-		sweep "$name" "$what"
+		sweep "$name" "$what" db kevo-check -q --repair db
 	done
 done
-echo "1..$tests"
-[ "$failed" -eq 0 ]
+end
