@@ -1,76 +1,15 @@
 /*
- * A transaction of several handles and processes: random operations through
- * the whole public interface against a plain model, transactions within it;
- * its end, however it comes; writers at the same time; what others do to the
- * database meanwhile; files and texts that are not what they should be.
+ * A transaction of several handles and processes: its end, however it comes;
+ * writers at the same time; what others do to the database meanwhile; files
+ * and texts that are not what they should be.
  */
-#include <kevo.h>
-
-#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "joined.h"
 #include "lock.h"
-#include "tap.h"
 #include "txnfile.h"
-
-#define KEYS	60
-#define ROOM	400
-
-static char path[260];
-
-static void
-check(struct kevo *db, int rc, const char *what)
-{
-	if (rc != 0)
-		tap_bail("%s: %d: %s", what, rc, kevo_errmsg(db));
-}
-
-static int
-try_open(const char *txn, unsigned flags, int64_t wait_ms, struct kevo **db)
-{
-	static const char *const settings[] = { "memtable_bytes=64K",
-		"compaction=manual", "txn_memory_bytes=64K", NULL };
-	struct kevo_options opt = { .program = "join_test", .wait_set = 1,
-		.wait_ms = wait_ms, .settings = settings, .txn = txn };
-
-	return kevo_open(path, flags, &opt, db);
-}
-
-static struct kevo *
-join(const char *txn, unsigned flags)
-{
-	struct kevo *db = NULL;
-
-	check(db, try_open(txn, flags, 2000, &db), "open");
-	return db;
-}
-
-static struct kevo *
-fresh(const char *name)
-{
-	snprintf(path, sizeof(path), "%s/%s", tap_dir, name);
-	return join(NULL, KEVO_CREATE);
-}
-
-static int
-put(struct kevo *db, const char *key, const char *val)
-{
-	return kevo_put(db, key, strlen(key), val, strlen(val), NULL, NULL);
-}
-
-static int
-holds(struct kevo *db, const char *key, const char *val)
-{
-	struct kevo_record r;
-	int rc = kevo_peek(db, NULL, key, strlen(key), &r);
-
-	if (val == NULL)
-		return rc == KEVO_NOTFOUND;
-	return rc == 0 && r.vlen == strlen(val) &&
-	    memcmp(r.value, val, r.vlen) == 0;
-}
 
 static int
 get(struct kevo *db)
@@ -78,325 +17,6 @@ get(struct kevo *db)
 	struct kevo_record r;
 
 	return kevo_peek(db, NULL, "k", 1, &r);
-}
-
-static struct kevo_txn *
-begin(struct kevo *db, unsigned flags)
-{
-	struct kevo_begin b = { flags, 0 };
-	struct kevo_txn *t;
-
-	check(db, kevo_txn_begin(db, &b, &t), "begin");
-	return t;
-}
-
-static struct kevo_txn *
-share(struct kevo *db)
-{
-	return begin(db, KEVO_TXN_SHARED);
-}
-
-static int
-files_in(const char *name)
-{
-	char full[300];
-	struct dirent *e;
-	int n = 0;
-	DIR *d;
-
-	snprintf(full, sizeof(full), "%s/%s", path, name);
-	if ((d = opendir(full)) == NULL)
-		return 0;
-	while ((e = readdir(d)) != NULL)
-		n += e->d_name[0] != '.';
-	closedir(d);
-	return n;
-}
-
-/* ---- the model --------------------------------------------------------- */
-
-/* A value is made of a number; 0: absent. */
-struct model {
-	uint64_t stamp[KEYS];
-};
-
-static uint64_t stamps;
-
-static size_t
-value_of(uint64_t stamp, uint8_t *v)
-{
-	size_t len = (size_t)(stamp * 2654435761u >> 7) % ROOM;
-
-	for (size_t i = 0; i < len; i++)
-		v[i] = (uint8_t)(stamp + i * (stamp | 1) / 3);
-	return len;
-}
-
-static size_t
-key_of(size_t i, char k[16])
-{
-	return (size_t)snprintf(k, 16, "k%03zu", i);
-}
-
-static int
-is_stamp(uint64_t stamp, const struct kevo_record *r)
-{
-	uint8_t v[ROOM];
-	size_t len = value_of(stamp, v);
-
-	return r->vlen == len && memcmp(r->value, v, len) == 0;
-}
-
-static void
-model_get(struct kevo *db, const struct kevo_snapshot *snap,
-    const struct model *m)
-{
-	struct kevo_record r;
-	size_t i = tap_below(KEYS);
-	char k[16];
-	int rc = kevo_peek(db, snap, k, key_of(i, k), &r);
-
-	if (m->stamp[i] == 0)
-		expect(rc == KEVO_NOTFOUND);
-	else
-		expect(rc == 0 && is_stamp(m->stamp[i], &r));
-}
-
-static void
-compare_walk(struct kevo_iter *it, const struct model *m, int forward)
-{
-	struct kevo_record r;
-	char k[16];
-	size_t at;
-
-	for (size_t n = 0; n < KEYS; n++) {
-		at = forward ? n : KEYS - 1 - n;
-		if (m->stamp[at] == 0)
-			continue;
-		if (!expect((forward ? kevo_iter_next(it, &r) :
-		    kevo_iter_prev(it, &r)) == 0 && r.klen == key_of(at, k) &&
-		    memcmp(r.key, k, r.klen) == 0 &&
-		    is_stamp(m->stamp[at], &r)))
-			return;
-	}
-	expect((forward ? kevo_iter_next(it, &r) :
-	    kevo_iter_prev(it, &r)) == KEVO_NOTFOUND);
-}
-
-static void
-model_walk(struct kevo *db, const struct kevo_snapshot *snap,
-    const struct model *m)
-{
-	struct kevo_iter *it;
-
-	check(db, kevo_iter_new(db, snap, NULL, &it), "iterator");
-	compare_walk(it, m, (int)tap_below(2));
-	kevo_iter_free(it);
-}
-
-/* What a model says of a condition, and of a put or delete on it. */
-static void
-model_write(struct kevo *db, struct model *m)
-{
-	struct kevo_write w = { .sync = KEVO_SYNC_NONE };
-	size_t i = tap_below(KEYS), len;
-	uint64_t version = 77;
-	uint8_t v[ROOM];
-	char k[16];
-	int rc, holds = 1;
-
-	switch (tap_below(4)) {
-	case 0:
-		w.cond.kind = KEVO_IF_ABSENT;
-		holds = m->stamp[i] == 0;
-		break;
-	case 1:
-		w.cond.kind = KEVO_IF_PRESENT;
-		holds = m->stamp[i] != 0;
-		break;
-	}
-	if (tap_below(4) == 0) {
-		rc = kevo_delete(db, k, key_of(i, k), &w, &version);
-		if (holds)
-			m->stamp[i] = 0;
-	} else {
-		len = value_of(++stamps, v);
-		rc = kevo_put(db, k, key_of(i, k), v, len, &w, &version);
-		if (holds)
-			m->stamp[i] = stamps;
-	}
-	expect(holds ? rc == 0 && version == 0 : rc == KEVO_FALSE);
-}
-
-static void
-model_batch(struct kevo *db, struct model *m)
-{
-	struct kevo_batch *b;
-	uint8_t v[ROOM];
-	char k[16];
-
-	check(db, kevo_batch_new(db, &b), "batch");
-	for (size_t n = 1 + tap_below(80); n > 0; n--) {
-		size_t i = tap_below(KEYS), len = value_of(++stamps, v);
-
-		check(db, kevo_batch_put(b, k, key_of(i, k), v, len, 0),
-		    "put");
-		m->stamp[i] = stamps;
-	}
-	check(db, kevo_commit(db, b, KEVO_SYNC_NONE, NULL), "commit");
-	kevo_batch_free(b);
-}
-
-/* A private transaction within: read, written, walked, ended. */
-static void
-model_txn(struct kevo *db, struct model *m)
-{
-	struct kevo_txn *t = begin(db, (unsigned)tap_below(3) * 2);
-	struct model own = *m;
-	struct kevo_iter *it;
-	uint8_t v[ROOM];
-	char k[16];
-
-	for (size_t n = tap_below(30); n > 0; n--) {
-		size_t i = tap_below(KEYS), len = value_of(++stamps, v);
-		struct kevo_record r;
-		int rc = kevo_txn_get(t, k, key_of(i, k), &r);
-
-		expect(own.stamp[i] == 0 ? rc == KEVO_NOTFOUND : rc == 0 &&
-		    is_stamp(own.stamp[i], &r));
-		check(db, kevo_txn_put(t, k, key_of(i, k), v, len, 0), "put");
-		own.stamp[i] = stamps;
-	}
-	check(db, kevo_txn_iter(t, NULL, &it), "iterator");
-	compare_walk(it, &own, (int)tap_below(2));
-	kevo_iter_free(it);
-	if (tap_below(3) == 0) {
-		check(db, kevo_txn_abort(t), "abort");
-		return;
-	}
-	check(db, kevo_txn_commit(t, KEVO_SYNC_NONE, NULL), "commit");
-	*m = own;
-}
-
-#define HANDLES	5
-
-/* Handles that stay, of which some look and some write, and a snapshot. */
-static void
-model_steps(const char *txn, struct model *m, size_t steps, int depth)
-{
-	struct kevo *h[HANDLES] = { NULL };
-	struct kevo_snapshot *snap = NULL;
-	struct model then = { { 0 } };
-
-	while (steps-- > 0) {
-		size_t i = tap_below(HANDLES);
-
-		if (h[i] == NULL)
-			h[i] = join(txn, i == 0 ? KEVO_RDONLY : KEVO_CREATE);
-		switch (tap_below(12)) {
-		case 0:
-			if (i > 1) {
-				kevo_close(h[i]);
-				h[i] = NULL;
-			}
-			break;
-		case 1:
-			model_walk(h[i], NULL, m);
-			break;
-		case 2:
-			if (i != 1)
-				break;
-			kevo_snapshot_free(snap);
-			check(h[i], kevo_snapshot_new(h[i], &snap),
-			    "snapshot");
-			then = *m;
-			break;
-		case 3:
-			if (snap != NULL) {
-				model_get(h[1], snap, &then);
-				model_walk(h[1], snap, &then);
-			}
-			break;
-		case 4:
-			if (i != 0)
-				model_batch(h[i], m);
-			break;
-		case 5:
-			if (i != 0)
-				model_txn(h[i], m);
-			break;
-		case 6:
-			if (i != 0 && depth < 3) {
-				struct kevo_txn *t = share(h[i]);
-				struct model own = *m;
-
-				model_steps(kevo_txn_env(t), &own, steps / 3,
-				    depth + 1);
-				/* Nobody else sees it yet. */
-				model_walk(h[i], NULL, m);
-				if (tap_below(2) == 0) {
-					check(h[i], kevo_txn_abort(t),
-					    "abort");
-				} else {
-					check(h[i], kevo_txn_commit(t, 0,
-					    NULL), "commit");
-					*m = own;
-				}
-				steps -= steps / 3;
-			}
-			break;
-		case 7:
-		case 8:
-			if (i != 0) {
-				model_write(h[i], m);
-				break;
-			}
-			/* fall through */
-		default:
-			model_get(h[i], NULL, m);
-		}
-	}
-	kevo_snapshot_free(snap);
-	for (size_t i = 0; i < HANDLES; i++)
-		kevo_close(h[i]);
-}
-
-static void
-test_model(void)
-{
-	struct model m = { { 0 } }, inside;
-	struct kevo *db = fresh("model"), *out = join(NULL, KEVO_RDONLY);
-	struct kevo *other = join(NULL, 0);
-
-	for (int i = 0; i < 30; i++) {
-		struct kevo_txn *t = share(db);
-		int abort = tap_below(3) == 0;
-
-		inside = m;
-		model_steps(kevo_txn_env(t), &inside, 10 + tap_below(120), 0);
-		/* Outside nothing has happened, and nobody waits. */
-		model_walk(out, NULL, &m);
-		if (tap_below(3) == 0)
-			check(other, kevo_compact(other, &(struct
-			    kevo_compact){ .flags = KEVO_COMPACT_FLUSH },
-			    NULL), "flush");
-		model_steps(kevo_txn_env(t), &inside, tap_below(20), 0);
-		if (abort) {
-			check(db, kevo_txn_abort(t), "abort");
-		} else {
-			check(db, kevo_txn_commit(t, KEVO_SYNC_NONE, NULL),
-			    "commit");
-			m = inside;
-		}
-		model_walk(out, NULL, &m);
-		expect(files_in("txn") == 0);
-		if (i % 10 == 9)
-			check(db, kevo_compact(db, NULL, NULL), "compact");
-	}
-	kevo_close(other);
-	kevo_close(out);
-	kevo_close(db);
-	tap_report("join: everything within a transaction, as the model");
 }
 
 /* ---- its end ----------------------------------------------------------- */
@@ -509,9 +129,9 @@ test_end(enum how how, const char *name)
 	expect(holds(db, "l", how == COMMIT ? "1" : NULL));
 	/* What the dead leave goes with the next one. */
 	t = share(db);
-	expect(files_in("txn") == 2);
+	expect(count_files("txn", "") == 2);
 	check(db, kevo_txn_abort(t), "abort");
-	expect(files_in("txn") == 0);
+	expect(count_files("txn", "") == 0);
 	kevo_close(db);
 	snprintf(title, sizeof(title), "join: the end by %s", name);
 	tap_report(title);
@@ -772,10 +392,10 @@ test_remover(void)
 	expect(get(j) == KEVO_EENDED && put(j, "k", "1") == KEVO_EENDED);
 	/* As long as it has it, nobody else does it. */
 	check(db, kevo_txn_abort(share(db)), "abort");
-	expect(files_in("txn") == 2);
+	expect(count_files("txn", "") == 2);
 	close(fd);
 	check(db, kevo_txn_abort(share(db)), "abort");
-	expect(files_in("txn") == 0);
+	expect(count_files("txn", "") == 0);
 	kevo_close(j);
 	kevo_close(db);
 	tap_report("join: who removes a dead one's file is not its owner");
@@ -1007,6 +627,5 @@ main(void)
 	test_depth();
 	test_large();
 	test_damage();
-	test_model();
 	return tap_end();
 }

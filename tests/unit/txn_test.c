@@ -3,26 +3,14 @@
  * savepoints, and so little memory that they spill; conflicts and what is
  * none; time limits; a disk on which nothing can be spilled.
  */
-#include <kevo.h>
-
-#include <dirent.h>
 #include <signal.h>
 #include <sys/resource.h>
 
-#include "control.h"
-#include "tap.h"
-
 #define KEYS	160
-#define ROOM	3000		/* of a value */
+#define ROOM	3000
 
-static char path[260];
-
-static void
-check(struct kevo *db, int rc, const char *what)
-{
-	if (rc != 0)
-		tap_bail("%s: %d: %s", what, rc, kevo_errmsg(db));
-}
+#include "txn_model.h"
+#include "txns.h"
 
 static struct kevo *
 open_db(unsigned flags)
@@ -46,12 +34,6 @@ fresh(const char *name)
 }
 
 static int
-put(struct kevo *db, const char *key, const char *val)
-{
-	return kevo_put(db, key, strlen(key), val, strlen(val), NULL, NULL);
-}
-
-static int
 txn_put(struct kevo_txn *t, const char *key, const char *val)
 {
 	return kevo_txn_put(t, key, strlen(key), val, strlen(val), 0);
@@ -70,61 +52,7 @@ reads(struct kevo_txn *t, const char *key, const char *val)
 	    memcmp(r.value, val, r.vlen) == 0;
 }
 
-static int
-holds(struct kevo *db, const char *key, const char *val)
-{
-	struct kevo_record r;
-	int rc = kevo_peek(db, NULL, key, strlen(key), &r);
-
-	if (val == NULL)
-		return rc == KEVO_NOTFOUND;
-	return rc == 0 && r.vlen == strlen(val) &&
-	    memcmp(r.value, val, r.vlen) == 0;
-}
-
-static struct kevo_txn *
-begin(struct kevo *db, unsigned flags)
-{
-	struct kevo_begin b = { flags, 0 };
-	struct kevo_txn *t;
-
-	check(db, kevo_txn_begin(db, &b, &t), "begin");
-	return t;
-}
-
 /* ---- the model --------------------------------------------------------- */
-
-/* A value is made of a number; 0: absent. */
-struct model {
-	uint64_t stamp[KEYS];
-};
-
-static uint64_t stamps;
-
-static size_t
-value_of(uint64_t stamp, uint8_t *v)
-{
-	size_t len = (size_t)(stamp * 2654435761u >> 7) % ROOM;
-
-	for (size_t i = 0; i < len; i++)
-		v[i] = (uint8_t)(stamp + i * (stamp | 1) / 3);
-	return len;
-}
-
-static size_t
-key_of(size_t i, char k[16])
-{
-	return (size_t)snprintf(k, 16, "k%03zu", i);
-}
-
-static int
-is_stamp(uint64_t stamp, const struct kevo_record *r)
-{
-	uint8_t v[ROOM];
-	size_t len = value_of(stamp, v);
-
-	return r->vlen == len && memcmp(r->value, v, len) == 0;
-}
 
 static void
 model_get(struct kevo_txn *t, const struct model *m)
@@ -752,23 +680,6 @@ test_savepoints(void)
 	tap_report("txn: savepoints");
 }
 
-static int
-files_in(const char *name)
-{
-	char full[300];
-	struct dirent *e;
-	int n = 0;
-	DIR *d;
-
-	snprintf(full, sizeof(full), "%s/%s", path, name);
-	if ((d = opendir(full)) == NULL)
-		return 0;
-	while ((e = readdir(d)) != NULL)
-		n += e->d_name[0] != '.';
-	closedir(d);
-	return n;
-}
-
 /* As on a full disk: no file may be made as long as a spilled one is. */
 static void
 test_no_room(void)
@@ -791,11 +702,11 @@ test_no_room(void)
 	expect(strstr(kevo_errmsg(db), "no-room/txn: cannot ") != NULL);
 	expect(kevo_txn_count(t) == (size_t)n && reads(t, "k999", NULL));
 	setrlimit(RLIMIT_FSIZE, &was);
-	expect(files_in("txn") == 0);
+	expect(count_files("txn", "") == 0);
 	while (n < 1000 && (rc = kevo_txn_put(t, k, key_of((size_t)n, k), v,
 	    sizeof(v), 0)) == 0)
 		n++;
-	expect(n == 1000 && files_in("txn") == 0);
+	expect(n == 1000 && count_files("txn", "") == 0);
 	check(db, kevo_txn_commit(t, 0, NULL), "commit");
 	for (int i = 0; i < n; i++) {
 		struct kevo_record r;

@@ -8,33 +8,13 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-#include "db.h"
 #include "feed_file.h"
 #include "lock.h"
-#include "tap.h"
+#include "testdb.h"
 
 /* A sleeper that is not woken looks by itself after a second. */
 #define LATE_MS		900
 #define WATCHERS	3
-
-static char path[300];
-
-static void
-check(struct kevo *db, int rc, const char *what)
-{
-	if (rc != 0)
-		tap_bail("%s: %d: %s", what, rc, kevo_errmsg(db));
-}
-
-static struct kevo *
-open_db(unsigned flags)
-{
-	struct kevo *db;
-	int rc = kevo_open(path, flags, NULL, &db);
-
-	check(db, rc, "open");
-	return db;
-}
 
 static struct kevo_feed *
 feed_now(struct kevo *db)
@@ -61,7 +41,7 @@ static int said[2];		/* a byte for each commit that one has seen */
 static void
 watch(void)
 {
-	struct kevo *db = open_db(KEVO_RDONLY);
+	struct kevo *db = open_as(KEVO_RDONLY, NULL);
 	struct kevo_feed *f = feed_now(db);
 	struct kevo_feed_commit c;
 
@@ -143,7 +123,7 @@ wait_until_asleep(struct kevo *db, pid_t pid)
 static void
 test_rounds(enum kevo_sync sync)
 {
-	struct kevo *db = open_db(0);
+	struct kevo *db = open_as(0, NULL);
 	pid_t pid[WATCHERS];
 
 	for (int i = 0; i < WATCHERS; i++) {
@@ -173,7 +153,7 @@ test_rounds(enum kevo_sync sync)
 static void
 test_killed(void)
 {
-	struct kevo *db = open_db(0);
+	struct kevo *db = open_as(0, NULL);
 	pid_t pid[WATCHERS];
 	uint32_t before;
 
@@ -201,7 +181,7 @@ static int asked[2];
 static void
 write_when_asked(void)
 {
-	struct kevo *db = open_db(0);
+	struct kevo *db = open_as(0, NULL);
 	uint64_t acked;
 	char b;
 
@@ -226,7 +206,7 @@ by_size(const void *a, const void *b)
 static void
 test_latency(void)
 {
-	struct kevo *db = open_db(KEVO_RDONLY);
+	struct kevo *db = open_as(KEVO_RDONLY, NULL);
 	struct kevo_feed *f = feed_now(db);
 	struct kevo_feed_commit c;
 	int64_t after[100];
@@ -267,7 +247,7 @@ switches(void)
 static void
 test_idle(void)
 {
-	struct kevo *db = open_db(KEVO_RDONLY);
+	struct kevo *db = open_as(KEVO_RDONLY, NULL);
 	struct kevo_feed *f = feed_now(db);
 	long before = switches();
 	pid_t pid;
@@ -305,7 +285,7 @@ test_idle(void)
 static void
 fail_and_build(void)
 {
-	struct kevo *db = open_db(0);
+	struct kevo *db = open_as(0, NULL);
 	char b;
 
 	while (read(asked[0], &b, 1) == 1) {
@@ -320,7 +300,7 @@ fail_and_build(void)
 static void
 test_generation(void)
 {
-	struct kevo *db = open_db(KEVO_RDONLY);
+	struct kevo *db = open_as(KEVO_RDONLY, NULL);
 	struct kevo_feed *f = feed_now(db);
 	struct kevo_feed_commit c;
 	pid_t pid = start(fail_and_build);
@@ -352,7 +332,7 @@ on_signal(int sig)
 static void
 test_signal(void)
 {
-	struct kevo *db = open_db(KEVO_RDONLY);
+	struct kevo *db = open_as(KEVO_RDONLY, NULL);
 	struct kevo_feed *f = feed_now(db);
 	struct sigaction act = { .sa_handler = on_signal };
 	int64_t began = kv_mono_ms();
@@ -371,7 +351,7 @@ main(void)
 {
 	tap_start("wait");
 	snprintf(path, sizeof(path), "%s/db", tap_dir);
-	kevo_close(open_db(KEVO_CREATE));
+	kevo_close(open_as(KEVO_CREATE, NULL));
 	if (pipe2(said, O_CLOEXEC) != 0 || pipe2(asked, O_CLOEXEC) != 0)
 		tap_bail("no pipe");
 	test_rounds(KEVO_SYNC_NONE);
