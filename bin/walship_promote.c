@@ -370,32 +370,31 @@ walship_fence(struct cli_args *a)
 /* ---- rejoin ------------------------------------------------------------ */
 
 static int
-tell_orphans(const char *name, const struct kv_rejoined *r, int dry_run)
+tell_orphans(const char *name, const struct kv_orphans *o, int dry_run)
 {
 	cli_msg("orphans: %s: %" PRIu64 " commit%s %" PRIu64 "..%" PRIu64 " of"
-	    " epoch %" PRIu32 " %s; next: %s", name, r->orphans,
-	    r->orphans == 1 ? "" : "s", r->first, r->last, r->epoch, dry_run ?
+	    " epoch %" PRIu32 " %s; next: %s", name, o->saved,
+	    o->saved == 1 ? "" : "s", o->first, o->last, o->epoch, dry_run ?
 	    "would be moved to orphans/" : "are in orphans/", dry_run ?
 	    "kevo-walship rejoin" : "look at them, and decide");
 	return kv_ship_exit(KV_SHIP_ORPHANS);
 }
 
-/* The log has not got all of them any more. */
+/* No segment has them any more. */
 static void
-tell_flushed(const char *name, const struct kv_rejoined *r)
+tell_missing(const char *name, const struct kv_orphans *o)
 {
-	cli_msg("orphans: %s: %" PRIu64 " commit%s %" PRIu64 "..%" PRIu64 " "
-	    "%s only here, and %" PRIu64 " of them in its tables, not in its "
-	    "log; next: keep this copy until you have decided", name,
-	    r->beyond, r->beyond == 1 ? "" : "s", r->fork + 1, r->fork +
-	    r->beyond, r->beyond == 1 ? "is" : "are", r->beyond - r->orphans);
+	cli_msg("orphans: %s: %" PRIu64 " commit%s %s cannot be saved: what is"
+	    " left of %s is in the tables of this copy; next: keep it until "
+	    "you have decided", name, o->missing, o->missing == 1 ? "" : "s",
+	    o->which, o->missing == 1 ? "it" : "them");
 }
 
 static int
 tell_rejoin(const char *name, const char *archive,
     const struct kv_rejoined *r, int rc, int dry_run)
 {
-	if (rc != 0 && rc != KEVO_EHISTORY) {
+	if (rc != 0 && r->why == KV_REJOIN_DONE) {
 		cli_msg("%s", r->msg);
 		return cli_status(rc);
 	}
@@ -407,10 +406,10 @@ tell_rejoin(const char *name, const char *archive,
 		cli_msg("fork: %s; nothing was changed", r->msg);
 		return kv_ship_exit(KV_SHIP_FORK);
 	case KV_REJOIN_IN_TABLES:
-		if (r->orphans > 0)
-			tell_orphans(name, r, dry_run);
-		if (r->beyond > r->orphans)
-			tell_flushed(name, r);
+		if (r->orphans.saved > 0)
+			tell_orphans(name, &r->orphans, dry_run);
+		if (r->orphans.missing > 0)
+			tell_missing(name, &r->orphans);
 		cli_msg("fenced: %s; next: kevo-walship restore %s --into "
 		    "NEW", r->msg, archive);
 		return kv_ship_exit(KV_SHIP_FENCED);
@@ -420,7 +419,8 @@ tell_rejoin(const char *name, const char *archive,
 	if (!cli_quiet)
 		walship_say("%s: %s a replica behind commit %" PRIu64, name,
 		    dry_run ? "would be" : "is", r->fork);
-	return r->orphans > 0 ? tell_orphans(name, r, dry_run) : 0;
+	return r->orphans.saved > 0 ? tell_orphans(name, &r->orphans,
+	    dry_run) : 0;
 }
 
 int

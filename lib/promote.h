@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "epoch.h"
+#include "orphans.h"
 
 struct kevo;
 
@@ -71,7 +72,7 @@ int kv_fence(struct kevo *db, const char *primary, const char *reason);
 enum kv_rejoin_class {
 	KV_REJOIN_DONE = 0,
 	KV_REJOIN_IN_TABLES,	/* a table holds orphans: only a base backup
-				 * helps; what the log has of them is saved */
+				 * helps; those that have a record are saved */
 	KV_REJOIN_FORK,		/* these are not two lines of one history */
 	KV_REJOIN_NOTHING	/* the others did not go on without it */
 };
@@ -79,11 +80,7 @@ enum kv_rejoin_class {
 struct kv_rejoined {
 	enum kv_rejoin_class why;
 	uint64_t fork;		/* last commit that both lines have */
-	uint64_t beyond;	/* commits behind it that are only here; */
-	uint64_t orphans;	/* those of them that the log has, */
-	uint64_t first, last;	/* from and to; 0: there are none */
-	uint64_t files;		/* written to orphans/ */
-	uint32_t epoch;		/* of the first orphan */
+	struct kv_orphans orphans;	/* what is behind it here */
 	char msg[704];		/* after an error: its sentence */
 };
 

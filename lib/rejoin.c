@@ -8,11 +8,9 @@
 #include <unistd.h>
 
 #include "alone.h"
-#include "count.h"
 #include "db.h"
 #include "position.h"
 #include "promote.h"
-#include "record.h"
 #include "role.h"
 #include "slots.h"
 #include "slots_dir.h"
@@ -35,7 +33,6 @@
  * that is cut has no orphans.
  */
 
-#define ORPHANS		"orphans"
 #define CUT_TMP		"wal/cut.tmp"
 
 struct rejoin {
@@ -115,7 +112,6 @@ compare(struct rejoin *r)
 	if (r->fork >= kv_tail(db->ctl)->seq)
 		r->fork = kv_tail(db->ctl)->seq;
 	r->out->fork = r->fork;
-	r->out->beyond = kv_tail(db->ctl)->seq - r->fork;
 	/* Where the next epoch begins the chain is known. */
 	if (r->next == NULL || r->next->start != r->fork)
 		return 0;
@@ -124,150 +120,6 @@ compare(struct rejoin *r)
 		rc = refuse(r, KV_REJOIN_FORK, "its commits differ from the "
 		    "others' before the epoch that they went on with");
 	return rc == KEVO_NOTFOUND ? 0 : rc;	/* it is in tables */
-}
-
-/* ---- orphans ----------------------------------------------------------- */
-
-struct piece {
-	const struct kv_seg *s;
-	uint64_t from, to;	/* offsets of what is orphaned */
-	uint64_t chain;		/* before it */
-	uint64_t first, last;	/* commits */
-	uint64_t time_ns, last_chain;
-};
-
-/* What a segment has behind the fork; first 0: nothing. */
-static int
-find_piece(struct rejoin *r, const struct kv_seg *s, struct piece *p)
-{
-	uint64_t end = kv_tail(r->db->ctl)->seq;
-	struct kv_walk w;
-
-	memset(p, 0, sizeof(*p));
-	p->s = s;
-	kv_walk_start(&w, s->log, s->log_len, &s->head);
-	p->chain = w.chain;
-	while (w.seq < end && kv_walk_next(&w) == KV_WALK_RECORD) {
-		if (w.seq <= r->fork) {
-			p->chain = w.chain;
-			continue;
-		}
-		if (p->first == 0) {
-			p->first = w.seq;
-			p->from = w.rec_off;
-		}
-		p->to = w.off;
-		p->last = w.seq;
-		p->last_chain = w.chain;
-		p->time_ns = w.time_ns;
-	}
-	return 0;
-}
-
-static int
-write_piece(struct kv_env *env, int fd, const char *name,
-    const struct piece *p)
-{
-	struct kv_segment_head h = p->s->head;
-	uint8_t head[KV_SEGMENT_HEAD], tail[KV_SEAL_LEN];
-	uint64_t len = p->to - p->from;
-	struct kv_seal seal = { .last_seq = p->last,
-	    .records = p->last - p->first + 1, .chain = p->last_chain,
-	    .file_len = KV_SEGMENT_HEAD + len + KV_SEAL_LEN,
-	    .time_ns = p->time_ns };
-	int rc;
-
-	h.flags |= KV_SEGMENT_COPIED;
-	h.first_seq = p->first;
-	h.chain_before = p->chain;
-	h.capacity = seal.file_len;
-	kv_segment_head_encode(head, &h);
-	seal.head_hash = h.hash;
-	kv_seal_encode(tail, &seal);
-	if ((rc = kv_pwrite(env, fd, name, head, sizeof(head), 0)) != 0 ||
-	    (rc = kv_pwrite(env, fd, name, p->s->log + p->from, (size_t)len,
-	    KV_SEGMENT_HEAD)) != 0)
-		return rc;
-	return kv_pwrite(env, fd, name, tail, sizeof(tail),
-	    KV_SEGMENT_HEAD + len);
-}
-
-/* One that has the name already has the same commits. */
-static int
-save_piece(struct rejoin *r, const struct piece *p)
-{
-	char ship[KV_SHIP_NAME_LEN], name[KV_SHIP_NAME_LEN + 16];
-	char tmp[KV_SHIP_NAME_LEN + 24];
-	struct kevo *db = r->db;
-	const char *full;
-	int fd, rc;
-
-	kv_ship_name(ship, p->s->head.epoch, p->first, p->last);
-	snprintf(name, sizeof(name), ORPHANS "/%s", ship);
-	snprintf(tmp, sizeof(tmp), ORPHANS "/tmp.%s", ship);
-	full = kv_path(&db->dir, tmp);
-	unlinkat(db->dir.fd, tmp, 0);
-	fd = kv_openat(db->dir.fd, tmp, O_WRONLY | O_CREAT | O_EXCL, 0666);
-	if (fd < 0)
-		return kv_fail_errno(&db->env, full, "create");
-	rc = write_piece(&db->env, fd, full, p);
-	if (rc == 0 && (kv_give(&db->dir, fd, db->ctl->mode) != 0 ||
-	    fsync(fd) != 0))
-		rc = kv_fail_errno(&db->env, full, "write");
-	close(fd);
-	if (rc == 0 && linkat(db->dir.fd, tmp, db->dir.fd, name, 0) != 0 &&
-	    errno != EEXIST)
-		rc = kv_fail_errno(&db->env, kv_path(&db->dir, name),
-		    "create");
-	unlinkat(db->dir.fd, tmp, 0);
-	return rc != 0 ? rc : kv_sync_dir(&db->env, &db->dir, ORPHANS);
-}
-
-static int
-take_piece(struct rejoin *r, const struct piece *p)
-{
-	struct kv_rejoined *out = r->out;
-	int rc;
-
-	if (p->first == 0)
-		return 0;
-	out->orphans += p->last - p->first + 1;
-	if (out->first == 0) {
-		out->first = p->first;
-		out->epoch = p->s->head.epoch;
-	}
-	out->last = p->last;
-	if (r->dry_run)
-		return 0;
-	if ((rc = save_piece(r, p)) == 0)
-		out->files++;
-	return rc;
-}
-
-/* From the oldest segment that the log has. */
-static int
-take_orphans(struct rejoin *r)
-{
-	struct kevo *db = r->db;
-	struct kv_view *v = db->view;
-	uint32_t mode = db->ctl->mode;
-	struct piece p;
-	struct kv_seg *s;
-	int rc = 0;
-
-	if (r->fork == kv_tail(db->ctl)->seq)
-		return 0;
-	if (!r->dry_run)
-		rc = kv_mkdir(&db->env, &db->dir, ORPHANS, mode |
-		    ((mode & 0444) >> 2));
-	for (uint64_t c = v->base; rc == 0 && c <= v->last; c++) {
-		rc = kv_view_seg(db, v, c, &s);
-		if (rc == 0)
-			rc = find_piece(r, s, &p);
-		if (rc == 0)
-			rc = take_piece(r, &p);
-	}
-	return rc == KV_RETRY ? kv_index_missing(db) : rc;
 }
 
 /* ---- tables --------------------------------------------------------- */
@@ -304,6 +156,19 @@ check_tables(struct rejoin *r, uint64_t *first_segment, uint64_t *last)
 	return rc;
 }
 
+/* What is in no table is in the log, unless that is damaged. */
+static int
+may_cut(struct rejoin *r, uint64_t *first_segment, uint64_t *last)
+{
+	int rc = check_tables(r, first_segment, last);
+
+	if (rc != 0 || r->out->orphans.missing == 0)
+		return rc;
+	return kv_fail(&r->db->env, KEVO_ECORRUPT, "%s: its log is damaged: "
+	    "commits %s cannot be saved, and are not cut off; see "
+	    "kevo-check(1)", r->db->path, r->out->orphans.which);
+}
+
 /* ---- the first half ---------------------------------------------------- */
 
 static const char *
@@ -338,9 +203,11 @@ prepare(struct rejoin *r, const char *primary)
 		return rc;
 	if (!r->dry_run && (rc = fence(r, primary)) != 0)
 		return rc;
-	if ((rc = take_orphans(r)) != 0 || !r->dry_run)
+	rc = kv_orphans_save(db, &r->mine, r->fork, r->dry_run,
+	    &r->out->orphans);
+	if (rc != 0 || !r->dry_run)
 		return rc;
-	return check_tables(r, &first, &last);
+	return may_cut(r, &first, &last);
 }
 
 static int
@@ -536,7 +403,7 @@ drop_epochs(struct rejoin *r)
 {
 	char name[KV_EPOCH_NAME_LEN], from[64], to[64];
 	struct kevo *db = r->db;
-	int moved = 0;
+	int moved = 0, rc;
 
 	for (size_t i = r->mine.n; i-- > 0;) {
 		const struct kv_epoch *e = &r->mine.v[i];
@@ -547,12 +414,11 @@ drop_epochs(struct rejoin *r)
 			break;
 		kv_epoch_name(name, e->epoch);
 		snprintf(from, sizeof(from), KV_EPOCHS "/%s", name);
-		snprintf(to, sizeof(to), ORPHANS "/%.8s-%016" PRIx64 ".epoch",
-		    name, e->nonce);
-		if (!moved && mkdirat(db->dir.fd, ORPHANS, 0777) != 0 &&
-		    errno != EEXIST)
-			return kv_fail_errno(&db->env, kv_path(&db->dir,
-			    ORPHANS), "create");
+		snprintf(to, sizeof(to), KV_ORPHANS "/%.8s-%016" PRIx64
+		    ".epoch", name, e->nonce);
+		if (!moved && (rc = kv_orphans_dir(&db->env, &db->dir,
+		    r->ident.mode)) != 0)
+			return rc;
 		moved = 1;
 		if (renameat(db->dir.fd, from, db->dir.fd, to) != 0)
 			return kv_fail_errno(&db->env, kv_path(&db->dir,
@@ -560,7 +426,8 @@ drop_epochs(struct rejoin *r)
 	}
 	if (!moved)
 		return 0;
-	return kv_sync_dir(&db->env, &db->dir, KV_EPOCHS);
+	rc = kv_sync_dir(&db->env, &db->dir, KV_ORPHANS);
+	return rc != 0 ? rc : kv_sync_dir(&db->env, &db->dir, KV_EPOCHS);
 }
 
 static int
@@ -597,7 +464,7 @@ change_all(struct rejoin *r, const char *primary)
 	uint64_t first, last, at = 0;
 	int rc;
 
-	if ((rc = check_tables(r, &first, &last)) != 0 ||
+	if ((rc = may_cut(r, &first, &last)) != 0 ||
 	    (rc = forget_links(r)) != 0 ||
 	    (rc = remove_newer(r, first, last, &at)) != 0 ||
 	    (rc = cut_segment(r, at)) != 0 ||

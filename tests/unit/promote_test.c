@@ -328,16 +328,16 @@ test_rejoin(size_t behind)
 	history(&line);
 	expect(kv_rejoin(in_dir("p"), &line, NULL, 10000, 1,
 	    &back) == 0 &&
-	    back.orphans == behind && back.fork == n);
+	    back.orphans.saved == behind && back.fork == n);
 	expect(role_of("p") == KV_ROLE_PRIMARY &&
 	    access(in_dir("p/orphans"), F_OK) != 0);
 	rc = kv_rejoin(in_dir("p"), &line, NULL, 10000, 0,
 	    &back);
 	if (!expect(rc == 0))
 		tap_note("%s", back.msg);
-	expect(back.orphans == behind && back.fork == n && (behind == 0 ||
-	    (back.first == n + 1 && back.last == n + behind &&
-	    back.files > 0)));
+	expect(back.orphans.saved == behind && back.fork == n && (behind == 0 ||
+	    (back.orphans.first == n + 1 && back.orphans.last == n + behind &&
+	    back.orphans.files > 0)));
 	expect(role_of("p") == KV_ROLE_REPLICA && can_write("p") ==
 	    KEVO_EPERM);
 	expect(log_is_prefix(&primary, "p", &n) && n == primary.n - behind);
@@ -377,7 +377,7 @@ test_rejoin(size_t behind)
 	/* Again, nothing happens. */
 	expect(kv_rejoin(in_dir("p"), &line, NULL, 10000, 0,
 	    &back) == 0 &&
-	    back.orphans == 0 && contents("p") == contents("a"));
+	    back.orphans.saved == 0 && contents("p") == contents("a"));
 	expect(kv_rejoin(in_dir("a"), &line, NULL, 10000, 0,
 	    &back) == KEVO_EHISTORY
 	    && back.why == KV_REJOIN_NOTHING);
@@ -440,8 +440,8 @@ test_rejoin_promoted(void)
 	expect(can_write("a") == 0);
 	history(&line);
 	expect(kv_rejoin(in_dir("b"), &line, NULL, 10000, 0,
-	    &back) == 0 &&
-	    back.fork == n && back.orphans == 13 && back.epoch == 2);
+	    &back) == 0 && back.fork == n && back.orphans.saved == 13 &&
+	    back.orphans.epoch == 2);
 	/* It lacks three commits of the first epoch, too. */
 	log_read(&now, "a");
 	db = open_it("b", 0);

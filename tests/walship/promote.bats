@@ -143,12 +143,62 @@ refuses() {
 			--from archive ${how:+"$how"}
 		equal output "$output" ''
 		matches "$stderr" '*orphans: p.kv: 1 commit 23..23 of epoch 1 *'
-		matches "$stderr" '*orphans: p.kv: 3 commits 21..23 are only here, and 2 of them in its tables, *'
+		matches "$stderr" '*orphans: p.kv: 2 commits 21..22 cannot be saved: what is left of them is in the tables of this copy; *'
 		matches "$stderr" '*fenced: *its tables hold commits up to 22*next: kevo-walship restore archive*'
 		equal 'it is fenced' "$([ ! -e p.kv/role ] || head -n 1 p.kv/role)" \
 			"$([ -n "$how" ] || echo fenced)"
 	done
 	run -77 kevo-put p.kv k v
+}
+
+@test "rejoin: what is in tables is saved where there is a record of it" {
+	for i in 21 22; do kevo-put p.kv "only$i" x; done
+	kevo-compact --full -q p.kv
+	kevo-walship slot -q p.kv create r1
+	for i in 23 24; do kevo-put p.kv "only$i" x; done
+	kevo-compact --full -q p.kv
+	kevo-config p.kv set wal_keep=1G
+	kevo-put p.kv only25 x
+	kevo-compact --full -q p.kv
+	kevo-put p.kv only26 x
+	kevo-walship promote -q a.kv --archive archive
+	cp -a p.kv again.kv
+	for how in -n '' again; do
+		db=p.kv
+		[ "$how" != again ] || db=again.kv how=
+		run -86 --separate-stderr kevo-walship rejoin $db \
+			--from archive ${how:+"$how"}
+		matches "$stderr" '*orphans: *.kv: 4 commits 23..26 of epoch 1 *'
+		matches "$stderr" '*orphans: *.kv: 2 commits 21..22 cannot be saved: *'
+		[ -z "$how" ] || [ ! -e p.kv/orphans ]
+	done
+	ok kevo-walship verify -q p.kv/orphans/*.seg
+	is "$(printf '%s\n' 23..24 25..25 26..26)" \
+		eval 'kevo-walship verify p.kv/orphans/*.seg | sed "s/.* //"'
+	matches "$(kevo-walship tail p.kv/orphans/*19-*.seg)" '*only25*'
+	# What is in orphans/ is saved, although no log has it any more.
+	rm -r p.kv/slots/r1
+	before=$(ls -il p.kv/orphans)
+	run -86 --separate-stderr kevo-walship rejoin p.kv --from archive
+	matches "$stderr" '*orphans: *.kv: 4 commits 23..26 of epoch 1 *'
+	equal orphans "$(ls -il p.kv/orphans)" "$before"
+	ok kevo-check -q p.kv
+	# Others of that name are not taken for them.
+	cp again.kv/orphans/*19-*19.seg again.kv/orphans/*17-*18.seg
+	run ! --separate-stderr kevo-walship rejoin again.kv --from archive
+	matches "$stderr" '*it has other commits than those that are to be saved*'
+}
+
+@test "rejoin: a damaged log is not cut" {
+	for i in 21 22 23; do kevo-put p.kv "only$i" xyzzy; done
+	kevo-walship promote -q a.kv --archive archive
+	cp -a p.kv/wal before
+	off=$(grep -abo only22 p.kv/wal/*.seg | cut -d : -f 1)
+	printf X | dd of="$(ls p.kv/wal/*.seg)" bs=1 seek="$off" conv=notrunc \
+		status=none
+	run ! kevo-walship rejoin p.kv --from archive
+	matches "$output" '*its log is damaged: commits 22..23 cannot be saved*'
+	ok eval 'grep -q only23 p.kv/wal/*.seg'
 }
 
 @test "rejoin: a database that somebody writes to is busy" {
