@@ -166,6 +166,7 @@ format_arena(struct kv_layer *l, uint64_t number)
 
 	if (rc != 0)
 		return rc;
+	memset(l->arena.p, 0, KV_INDEX_HEAD_LEN);
 	kv_index_format(l->arena.p, l->arena.room, number, 0, 0);
 	settle_arena(l);
 	return 0;

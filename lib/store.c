@@ -48,7 +48,6 @@ grow_memory(struct kv_env *env, struct kv_store *s, uint64_t want)
 	if ((p = realloc(s->p, (size_t)room)) == NULL)
 		return kv_fail(env, KEVO_ENOMEM, "out of memory for a "
 		    "transaction of %llu bytes", (unsigned long long)want);
-	memset(p + s->room, 0, (size_t)(room - s->room));
 	s->p = p;
 	s->room = room;
 	return 0;

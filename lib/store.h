@@ -4,7 +4,8 @@
  * In memory they may move when they grow; in a file they stay where they are,
  * and so much address space is taken at once that they need not.  What a
  * file's store has is reserved on disk before anybody touches it, since a map
- * cannot report that there is no room.  New bytes are zero.
+ * cannot report that there is no room.  New bytes of a file are zero; those in
+ * memory are whatever they are.
  */
 #ifndef KV_STORE_H
 #define KV_STORE_H
