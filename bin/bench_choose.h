@@ -44,7 +44,8 @@ uint64_t bench_all_keys(const struct bench *b);
 extern const struct bench_test bench_read, bench_random_read,
     bench_read_missing, bench_scan, bench_range_scan;
 extern const struct bench_test bench_write, bench_random_write,
-    bench_sequential_write, bench_mixed, bench_transactions, bench_delete;
+    bench_sequential_write, bench_mixed, bench_transactions,
+    bench_optimistic, bench_delete;
 extern const struct bench_test bench_compaction;
 
 #endif /* BENCH_CHOOSE_H */

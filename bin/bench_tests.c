@@ -96,8 +96,8 @@ const struct bench_test bench_settle = {
 static const struct bench_test *const tests[] = {
 	&bench_write, &bench_random_write, &bench_sequential_write, &bench_read,
 	&bench_random_read, &bench_read_missing, &bench_scan, &bench_range_scan,
-	&bench_mixed, &bench_transactions, &bench_delete, &bench_compaction,
-	&bench_exec
+	&bench_mixed, &bench_transactions, &bench_optimistic, &bench_delete,
+	&bench_compaction, &bench_exec
 };
 
 const struct bench_test *

@@ -170,9 +170,9 @@ draw_transaction(struct bench_worker *w)
 
 /* An error ends the program, and that ends the transaction. */
 static int
-read_in(struct bench_worker *w, struct kevo_txn *t, uint64_t j)
+read_in(struct bench_worker *w, struct kevo_txn *t, uint64_t j,
+    uint32_t before)
 {
-	uint32_t before = bench_data_before(w->data, w->idx[j]);
 	struct kevo_record rec;
 	const char *wrong;
 	int rc;
@@ -194,9 +194,13 @@ transact(struct bench_worker *w)
 	uint64_t j;
 	int rc;
 
-	if ((rc = kevo_txn_begin(w->db, NULL, &t)) != 0 ||
-	    (rc = read_in(w, t, 0)) != 0 || (rc = read_in(w, t, 1)) != 0)
+	if ((rc = kevo_txn_begin(w->db, NULL, &t)) != 0)
 		return rc;
+	for (j = 0; j < 2; j++) {
+		rc = read_in(w, t, j, bench_data_before(w->data, w->idx[j]));
+		if (rc != 0)
+			return rc;
+	}
 	for (j = 0; j < 2; j++) {
 		rc = kevo_txn_put(t, bench_key_at(w, j), w->klen[j],
 		    bench_value_at(w, j), w->vlen[j], 0);
@@ -215,6 +219,57 @@ have_transacted(struct bench_worker *w)
 		bench_data_written(w->data, w->idx[j], w->version[j]);
 		bench_wrote(w, j, w->vlen[j]);
 	}
+}
+
+/* ---- optimistic transactions ------------------------------------------- */
+
+/* Records of all processes are read, and one of its own is replaced. */
+enum { LOOKS = 10 };
+
+enum { FACT_CONFLICTS };
+
+static const char *const optimistic_facts[] = { "conflicts", NULL };
+
+static void
+draw_optimistic(struct bench_worker *w)
+{
+	bench_set_record(w, 0, bench_own_near(w, bench_pick(&w->pick)));
+}
+
+/* What is known of a record before it is read is known before there is a
+ * snapshot. */
+static int
+try_once(struct bench_worker *w)
+{
+	struct kevo_begin optimistic = { KEVO_TXN_OPTIMISTIC, 0 };
+	uint32_t before[LOOKS];
+	uint64_t idx[LOOKS];
+	struct kevo_txn *t;
+	int rc;
+
+	for (unsigned i = 0; i < LOOKS; i++) {
+		idx[i] = bench_pick(&w->pick);
+		before[i] = bench_data_before(w->data, idx[i]);
+	}
+	rc = kevo_txn_begin(w->db, &optimistic, &t);
+	for (unsigned i = 0; rc == 0 && i < LOOKS; i++) {
+		bench_set_key(w, 1, idx[i]);
+		rc = read_in(w, t, 1, before[i]);
+	}
+	if (rc == 0)
+		rc = kevo_txn_put(t, w->key, w->klen[0], w->value, w->vlen[0],
+		    0);
+	return rc != 0 ? rc : kevo_txn_commit(t, KEVO_SYNC_DEFAULT, NULL);
+}
+
+static int
+transact_optimistic(struct bench_worker *w)
+{
+	int rc;
+
+	while ((rc = try_once(w)) == KEVO_ECONFLICT)
+		w->slot->fact[FACT_CONFLICTS]++;
+	return rc;
 }
 
 /* ---- what brings a database to where a test starts --------------------- */
@@ -296,6 +351,13 @@ const struct bench_test bench_transactions = {
 	.name = "transactions", .start = BENCH_FULL, .writes = 1,
 	.by_default = 1, .every = 1, .total = bench_total_ops,
 	.draw = draw_transaction, .act = transact, .check = have_transacted
+};
+
+const struct bench_test bench_optimistic = {
+	.name = "optimistic", .start = BENCH_FULL, .writes = 1,
+	.by_default = 1, .every = 1, .fact = optimistic_facts,
+	.total = bench_total_ops, .draw = draw_optimistic,
+	.act = transact_optimistic, .check = have_put
 };
 
 const struct bench_test bench_delete = {

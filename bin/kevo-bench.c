@@ -26,8 +26,8 @@ enum {
 };
 
 #define TEST_NAMES "write random-write sequential-write read random-read " \
-	"read-missing scan range-scan mixed transactions delete compaction " \
-	"exec all"
+	"read-missing scan range-scan mixed transactions optimistic delete " \
+	"compaction exec all"
 
 static const struct cli_opt opts[] = {
 	{ OPT_TESTS, 0, "tests", CLI_REQUIRED, "LIST:" TEST_NAMES,

@@ -28,7 +28,7 @@ quick=(--keys=300 --sync=none --duration=60)
 	equal tests "$(jq -r '.results[].test' <<<"$output" | tr '\n' ' ')" \
 		"write random-write sequential-write read random-read\
  read-missing scan range-scan mixed mixed.read mixed.write transactions\
- delete compaction exec.nothing exec.get exec.put "
+ optimistic delete compaction exec.nothing exec.get exec.put "
 	for test in write random-write sequential-write read random-read scan \
 		mixed; do
 		equal "$test ops" "$(field $test ops)" 300
@@ -43,6 +43,9 @@ quick=(--keys=300 --sync=none --duration=60)
 	[ "$(field mixed.write ops)" -lt 150 ]
 	equal transactions "$(field transactions ops)" 300
 	equal 'their records' "$(field transactions records)" 600
+	equal optimistic "$(field optimistic ops)" 300
+	equal 'its records' "$(field optimistic records)" 300
+	equal conflicts "$(field optimistic conflicts)" 0
 	equal deletes "$(field delete ops)" 300
 	equal merged "$(field compaction ops)" 300
 	[ "$(field compaction space_before)" -gt 0 ]
@@ -66,8 +69,9 @@ quick=(--keys=300 --sync=none --duration=60)
 		ok kevo-bench "${quick[@]}" --processes=3 --batch=7 \
 			--distribution=$d --value-size=8-200 --key-size=8 \
 			--scan-size=9 -f json \
-			--tests=write,read,scan,range-scan,mixed,transactions,delete
-		for test in write read mixed transactions delete; do
+			--tests=write,read,scan,range-scan,mixed,transactions,optimistic,delete
+		for test in write read mixed transactions optimistic \
+			delete; do
 			equal "$d $test" "$(field $test ops)" 300
 		done
 		equal "$d scan" "$(field scan ops)" 900
