@@ -258,7 +258,7 @@ check_base(struct kevo *db)
 	int rc;
 
 	if (db->cold == NULL || kv_cold_appended(db, &appended) != 0) {
-		if ((rc = kv_warm_up(db)) != 0 || db->private_index)
+		if ((rc = kv_warm_up(db)) != 0)
 			return rc;
 		appended = atomic_load_explicit(&db->ctl->appended,
 		    memory_order_acquire);

@@ -365,6 +365,94 @@ open_file(const char *ending)
 	return fd;
 }
 
+/* ---- a new generation beside it ----------------------------------------- */
+
+static void
+shell(const char *what)
+{
+	char cmd[400];
+
+	snprintf(cmd, sizeof(cmd), "cd '%s' && %s", path, what);
+	if (system(cmd) != 0)
+		tap_bail("%s", cmd);
+}
+
+static void
+see_all(struct kevo *j, const char *value)
+{
+	struct kevo_iter *it;
+	struct kevo_record r;
+	size_t n = 0;
+	int rc;
+
+	expect(holds(j, "base", "1") && holds(j, "k", value));
+	check(j, kevo_iter_new(j, NULL, NULL, &it), "iterator");
+	while ((rc = kevo_iter_next(it, &r)) == 0)
+		n++;
+	expect(rc == KEVO_NOTFOUND && n == 2);
+	kevo_iter_free(it);
+}
+
+static struct kevo *
+join_briefly(const char *txn, unsigned flags)
+{
+	struct kevo *db = NULL;
+	int rc = try_open(txn, flags, 50, &db);
+
+	check(db, rc, "open");
+	return db;
+}
+
+/*
+ * Who misses an index or all of shm cannot build it for everybody while the
+ * owner of the transaction lives, and builds one for itself.
+ */
+static void
+test_rebuild(const char *name, const char *remove, int kill_owner)
+{
+	struct kevo *db = fresh(name), *warm, *cold, *late, *out;
+	char env[200], title[80];
+	int end, status;
+	pid_t pid;
+
+	check(db, put(db, "base", "1"), "put");
+	kevo_close(db);
+	pid = owner(1, env, &end);
+	warm = join_briefly(env, 0);
+	cold = join_briefly(env, 0);
+	see_all(warm, "owner");
+	shell(remove);
+	for (int i = 0; i < 8; i++)
+		expect(holds(cold, "base", "1") && holds(cold, "k", "owner"));
+	late = join_briefly(env, 0);
+	check(late, put(late, "k", "late"), "put");
+	see_all(late, "late");
+	see_all(warm, "late");
+	see_all(cold, "late");
+	out = join_briefly(NULL, KEVO_RDONLY);
+	expect(holds(out, "base", "1") && holds(out, "k", NULL));
+	kevo_close(out);
+	if (kill_owner)
+		kill(pid, SIGKILL);
+	close(end);
+	expect(waitpid(pid, &status, 0) == pid && (kill_owner ?
+	    WIFSIGNALED(status) : status == 0));
+	expect(get(warm) == KEVO_EENDED && get(cold) == KEVO_EENDED &&
+	    get(late) == KEVO_EENDED);
+	kevo_close(warm);
+	kevo_close(cold);
+	kevo_close(late);
+	db = join(NULL, 0);
+	expect(holds(db, "base", "1") &&
+	    holds(db, "k", kill_owner ? NULL : "late"));
+	check(db, put(db, "k", "after"), "put");
+	expect(holds(db, "k", "after"));
+	kevo_close(db);
+	snprintf(title, sizeof(title), "join: %s, under a transaction that "
+	    "is %s", name, kill_owner ? "killed" : "committed");
+	tap_report(title);
+}
+
 /* ---- who removes what is left ------------------------------------------ */
 
 /*
@@ -621,6 +709,10 @@ main(void)
 	test_end(KILL, "SIGKILL");
 	test_snapshot();
 	test_snapshot_within();
+	test_rebuild("shm removed", "rm -r shm", 0);
+	test_rebuild("shm removed again", "rm -r shm", 1);
+	test_rebuild("an index removed", "rm shm/*.idx", 0);
+	test_rebuild("an index removed again", "rm shm/*.idx", 1);
 	test_remover();
 	test_siblings();
 	test_fork();
