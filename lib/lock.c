@@ -15,6 +15,9 @@
 /* A sleep is never longer: the dead wake nobody. */
 #define SLEEP_MS	10
 
+/* Looks at a word before sleeping: a few microseconds. */
+#define SPINS		200
+
 static int
 byte_lock(int fd, int cmd, short type, off_t byte, off_t len,
     struct flock *out)
@@ -380,11 +383,36 @@ kv_word_step(_Atomic uint32_t *word, int fd, uint32_t slot, int wait_ms)
 	return KV_WORD_TIMEOUT;
 }
 
+/* Tell the processor that this is a loop that waits. */
+static void
+relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+/* Most owners have it for a few microseconds; to fall asleep and be woken
+ * takes longer than that. */
+static int
+spin(_Atomic uint32_t *word, uint32_t slot)
+{
+	for (int i = 0; i < SPINS; i++) {
+		if (atomic_load_explicit(word, memory_order_relaxed) == 0 &&
+		    kv_word_try(word, slot))
+			return 1;
+		relax();
+	}
+	return 0;
+}
+
 enum kv_word_result
 kv_word_lock(_Atomic uint32_t *word, int fd, uint32_t slot,
     int64_t deadline_ms)
 {
-	if (kv_word_try(word, slot))
+	if (kv_word_try(word, slot) || spin(word, slot))
 		return KV_WORD_TAKEN;
 	for (;;) {
 		int64_t left = SLEEP_MS;
