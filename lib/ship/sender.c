@@ -38,9 +38,9 @@
 
 /* ---- bytes out --------------------------------------------------------- */
 
-/* Sleep for what len bytes cost at the rate that was asked for. */
+/* What len bytes cost at the rate that was asked for. */
 static void
-pace(struct kv_sender *c, size_t len)
+charge(struct kv_sender *c, size_t len)
 {
 	int64_t now = kv_mono_ms();
 
@@ -49,9 +49,6 @@ pace(struct kv_sender *c, size_t len)
 	if (c->free_ms < now)
 		c->free_ms = now;
 	c->free_ms += (int64_t)(len * 1000 / c->s->rate);
-	while ((now = kv_mono_ms()) < c->free_ms && !kv_sender_stopped(c))
-		poll(NULL, 0, c->free_ms - now > 100 ? 100 :
-		    (int)(c->free_ms - now));
 }
 
 /* Write all of it, or find that nobody reads. */
@@ -81,7 +78,7 @@ write_all(struct kv_sender *c, struct iovec *v, int n)
 		}
 	}
 	c->out->bytes += total;
-	pace(c, total);
+	charge(c, total);
 	return 0;
 }
 
@@ -266,19 +263,55 @@ take_acks(struct kv_sender *c)
 
 /* ---- records ----------------------------------------------------------- */
 
+/*
+ * Sleep until the rate allows more.  The receiver goes on to hear where we
+ * are: a commit may be so large that it takes hours, and who promotes the
+ * replica meanwhile is to know that there are later ones.
+ */
+static int
+pace(struct kv_sender *c)
+{
+	int64_t now;
+	int rc;
+
+	while ((now = kv_mono_ms()) < c->free_ms && !c->out->gone &&
+	    !kv_sender_stopped(c)) {
+		if (now >= c->beat_ms && ((rc = put_beat(c)) != 0 ||
+		    (rc = take_acks(c)) != 0))
+			return rc;
+		poll(NULL, 0, c->free_ms - now > 100 ? 100 :
+		    (int)(c->free_ms - now));
+	}
+	return 0;
+}
+
+/* Nothing else can be said while a frame is on its way. */
+static int
+takes_long(const struct kv_sender *c, size_t len)
+{
+	return len > REC_TARGET || (c->s->rate != 0 && len > c->s->rate);
+}
+
+/* Whole records, up to c->told. */
+static int
+put_records(struct kv_sender *c, const void *p, size_t len)
+{
+	int rc;
+
+	if ((takes_long(c, len) && (rc = put_beat(c)) != 0) ||
+	    (rc = put_frame(c, KV_STREAM_REC, p, len)) != 0)
+		return rc;
+	c->out->at = c->told;
+	return (rc = take_acks(c)) != 0 ? rc : pace(c);
+}
+
 static int
 flush_records(struct kv_sender *c)
 {
 	size_t len = c->rec_len;
-	int rc;
 
-	if (len == 0)
-		return 0;
 	c->rec_len = 0;
-	if ((rc = put_frame(c, KV_STREAM_REC, c->rec, len)) != 0)
-		return rc;
-	c->out->at = c->told;
-	return take_acks(c);
+	return len == 0 ? 0 : put_records(c, c->rec, len);
 }
 
 static void
@@ -306,10 +339,7 @@ put_record(struct kv_sender *c, const struct kv_feed_item *it)
 		c->rec_len += it->len;
 		return 0;
 	}
-	if ((rc = put_frame(c, KV_STREAM_REC, it->bytes, it->len)) != 0)
-		return rc;
-	c->out->at = c->told;
-	return take_acks(c);
+	return put_records(c, it->bytes, it->len);
 }
 
 static int
