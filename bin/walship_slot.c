@@ -209,10 +209,11 @@ ack(struct kevo *db, const char *name)
 		if (got < 0)
 			cli_note("a line that is no acknowledgement is "
 			    "ignored");
-		if (got > 0 && !a.none && a.stage != KV_ACK_RECEIVED &&
+		if (got > 0 && a.stage != KV_ACK_RECEIVED &&
 		    (strcmp(a.slot, "-") == 0 || strcmp(a.slot, name) == 0)) {
-			at = a.at;
-			any = 1;
+			any = 1;	/* if only that nothing is there */
+			if (!a.none)
+				at = a.at;
 		}
 		if (at.epoch == 0 || (kv_mono_ms() < due && !in.ended))
 			continue;

@@ -42,6 +42,37 @@ stub_ssh() {
 	equal 'left behind' "$output" ''
 }
 
+@test "contrib: rsync begins the archive and the slot, and seals" {
+	need rsync
+	stub_ssh
+	ship=("$root/contrib/ship/rsync.sh" p.kv away "host:$PWD/arc")
+	kevo-compact --full p.kv
+	# There is nothing behind the base yet.
+	ok "${ship[@]}" 0
+	ok "${ship[@]}" 0
+	equal 'what it says' "$output" ''
+	ok kevo-walship restore arc --into a.kv
+	same p.kv a.kv
+	# What is young is not complete.
+	kevo-put p.kv young 1
+	ok "${ship[@]}" 1h
+	equal segments "$(find arc/wal -name '*.seg' | wc -l)" 0
+	ok "${ship[@]}" 0
+	equal segments "$(find arc/wal -name '*.seg' | wc -l)" 1
+	ok kevo-walship restore arc --into b.kv
+	same p.kv b.kv
+	run ls -d p.kv.base.* arc/state/incoming/*
+	[ "$status" -ne 0 ]
+	# The status of the other side, and what did arrive.
+	kevo-put p.kv more 1
+	echo nonsense >arc/state/incoming/x.seg
+	run -80 "${ship[@]}" 0
+	ok kevo-walship verify -q arc
+	equal slot "$(kevo-walship slot p.kv list | cut -f3)" \
+		"$(kevo-walship pos arc)"
+	run -64 "$root/contrib/ship/rsync.sh" p.kv away
+}
+
 @test "contrib: rclone brings an archive away, and its way back restores" {
 	need rclone
 	kevo-walship send p.kv --to arc --seal-after 0

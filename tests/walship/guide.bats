@@ -20,17 +20,17 @@ transcript() {
 		{ print > ("say." n) }' "$1"
 }
 
-# The host primary is a directory beside, and ssh goes there; both mount a
-# third one.
+# The hosts primary and backup are directories beside, and ssh goes there; the
+# first and ours mount a third one.
 hosts() {
-	mkdir bin primary here shared
+	mkdir bin primary backup here shared
+	ln -s "$root/contrib" primary/contrib
 	ln -s ../shared primary/archive
 	ln -s ../shared here/archive
 	cat >bin/ssh <<-SH
 		#!/bin/sh
 		while case \$1 in -*) ;; *) break ;; esac; do shift; done
-		shift
-		cd '$PWD/primary' && exec sh -c "\$*"
+		cd "$PWD/\$1" && shift && exec sh -c "\$*"
 	SH
 	chmod +x bin/ssh
 	PATH=$PWD/bin:$PATH
@@ -39,6 +39,7 @@ hosts() {
 }
 
 @test "guide: each line says what the guide shows" {
+	need rsync
 	transcript "$root/man/kevo-replication.7"
 	hosts
 	n=1
