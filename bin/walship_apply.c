@@ -332,20 +332,6 @@ take_tail(struct apply *p)
 	keep_or_release(p, &img, file, 1);
 }
 
-/* Another one if a segment came to the newest epoch. */
-static int64_t
-wal_stamp(const struct apply *p)
-{
-	struct stat st;
-	char dir[32];
-
-	snprintf(dir, sizeof(dir), "wal/%08" PRIx32,
-	    kv_history_newest(&p->a->history)->epoch);
-	if (fstatat(p->a->dir.fd, dir, &st, 0) != 0)
-		return -1;
-	return (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
-}
-
 /* Is what we need next of the epoch that was kept?  Else a promotion has put
  * an end to it. */
 static int
@@ -380,7 +366,8 @@ take_kept(struct apply *p)
 	if (p->held || p->reached)
 		return 1;
 	if (k->tail && is_same_epoch(p))
-		return p->at.seq != before && wal_stamp(p) == p->listed;
+		return p->at.seq != before && kv_kept_stamp(p->a) ==
+		    p->listed;
 	kv_kept_release(k);
 	return 0;
 }
@@ -485,7 +472,7 @@ pass(struct apply *p)
 		beat(p);
 		return;
 	}
-	p->listed = wal_stamp(p);
+	p->listed = kv_kept_stamp(p->a);
 	if ((rc = kv_archive_list(p->a)) != 0)
 		fail(p, rc);
 	do {

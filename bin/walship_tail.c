@@ -19,6 +19,7 @@
 #include "record.h"
 #include "ship/archive.h"
 #include "ship/image.h"
+#include "ship/kept.h"
 #include "ship/ship.h"
 #include "ship/tail.h"
 #include "walship.h"
@@ -49,6 +50,8 @@ struct tail {
 	uint64_t after;		/* the last commit shown, or asked for */
 	int placed;		/* --from was given */
 	struct kv_archive *a;
+	struct kv_kept kept;	/* the tail, if we follow */
+	int64_t listed;		/* as kv_kept_stamp() */
 };
 
 /* ---- output ------------------------------------------------------------ */
@@ -161,8 +164,10 @@ show(const struct tail *t, uint32_t epoch, const uint8_t *rec)
 static void
 show_image(struct tail *t, const struct kv_image *img, uint64_t last)
 {
-	uint64_t off = KV_SEGMENT_HEAD, seq = img->head.first_seq;
+	uint64_t off = KV_SEGMENT_HEAD, seq = img->head.first_seq, chain;
 
+	if (t->after >= seq && kv_image_at(img, t->after, &off, &chain) == 0)
+		seq = t->after + 1;
 	for (; off < img->end && seq <= last && !cli_stopped(); seq++) {
 		if (seq > t->after) {
 			show(t, img->head.epoch, img->bytes + off);
@@ -229,26 +234,74 @@ show_segments(struct tail *t)
 	}
 }
 
+/* The next time it is read on from here. */
 static void
-show_archive(struct tail *t)
+show_tail(struct tail *t)
 {
+	char file[KV_ARCHIVE_PATH_LEN];
 	struct kv_image img;
 	int rc;
 
-	if ((rc = kv_archive_read_epochs(t->a)) != 0 ||
-	    (rc = kv_archive_list(t->a)) != 0)
+	if (t->kept.any)
+		return;		/* it was read on a moment ago */
+	rc = kv_tail_load(t->a, &img, file, sizeof(file));
+	if (rc == KEVO_NOTFOUND)
+		return;
+	if (rc != 0)
+		walship_archive_fail(t->a, rc);
+	show_image(t, &img, end_of_epoch(t, img.head.epoch));
+	kv_image_pass(&img, t->after);
+	if (t->follow)
+		kv_kept_set(&t->kept, &img, file, 1);
+	kv_image_release(&img);
+}
+
+/* What was kept.  1: nothing else can be new. */
+static int
+show_kept(struct tail *t)
+{
+	const struct kv_epoch *e = kv_history_of(&t->a->history,
+	    t->after + 1);
+	uint64_t before = t->after;
+	int rc;
+
+	if (t->kept.any && e != NULL && e->epoch != t->kept.img.head.epoch)
+		kv_kept_release(&t->kept);	/* it ends there */
+	rc = kv_kept_read(t->a, &t->kept);
+	if (rc != 0 && rc != KEVO_NOTFOUND)
+		walship_archive_fail(t->a, rc);
+	if (rc == KEVO_NOTFOUND)
+		return 0;
+	show_image(t, &t->kept.img, end_of_epoch(t,
+	    t->kept.img.head.epoch));
+	kv_image_pass(&t->kept.img, t->after);
+	return t->after != before && kv_kept_stamp(t->a) == t->listed;
+}
+
+static void
+show_all(struct tail *t)
+{
+	int rc;
+
+	t->listed = kv_kept_stamp(t->a);
+	if ((rc = kv_archive_list(t->a)) != 0)
 		walship_archive_fail(t->a, rc);
 	if (!t->placed && t->a->nseg > 0)
 		t->after = t->a->seg[0].first - 1;
 	t->placed = t->a->nseg > 0;
 	show_segments(t);
-	rc = kv_tail_load(t->a, &img, NULL, 0);
-	if (rc == 0) {
-		show_image(t, &img, end_of_epoch(t, img.head.epoch));
-		kv_image_release(&img);
-	} else if (rc != KEVO_NOTFOUND) {
+	show_tail(t);
+}
+
+static void
+show_archive(struct tail *t)
+{
+	int rc = kv_archive_read_epochs(t->a);
+
+	if (rc != 0)
 		walship_archive_fail(t->a, rc);
-	}
+	if (!show_kept(t))
+		show_all(t);
 	cli_out_flush();
 }
 
@@ -266,6 +319,7 @@ of_archive(struct tail *t, const char *path)
 			if (walship_watch_wait(w, -1))
 				show_archive(t);
 		walship_watch_close(w);
+		kv_kept_release(&t->kept);
 	}
 	kv_archive_close(t->a);
 }

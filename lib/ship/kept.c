@@ -1,7 +1,9 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../kevo.h"
@@ -68,4 +70,17 @@ kv_kept_read(struct kv_archive *a, struct kv_kept *k)
 	if (rc != 0)
 		kv_kept_release(k);
 	return rc;
+}
+
+int64_t
+kv_kept_stamp(const struct kv_archive *a)
+{
+	struct stat st;
+	char dir[32];
+
+	snprintf(dir, sizeof(dir), "wal/%08" PRIx32,
+	    kv_history_newest(&a->history)->epoch);
+	if (fstatat(a->dir.fd, dir, &st, 0) != 0)
+		return -1;
+	return (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
 }

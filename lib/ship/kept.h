@@ -32,4 +32,8 @@ void kv_kept_release(struct kv_kept *k);
  */
 int kv_kept_read(struct kv_archive *a, struct kv_kept *k);
 
+/* Another number if a segment came to the newest epoch: while it is the same,
+ * what is kept is all that can be new. */
+int64_t kv_kept_stamp(const struct kv_archive *a);
+
 #endif /* KV_KEPT_H */

@@ -180,3 +180,33 @@ teardown() { common_teardown; }
 	wait_for grep -q k42 db.tail
 	wait_for cmp ar.tail db.tail
 }
+
+@test "tail: --follow goes on in a tail where it was, and reads no more" {
+	local before got n
+	seq 40000 | sed 's/.*/big&\ta value with some length to it &/' |
+		kevo-put -i -b 20 --sync=batch a.kv
+	ok kevo-walship send a.kv --to ar
+	size=$(stat -c %s ar/state/tail/*.open)
+	[ "$size" -gt 2000000 ]
+	background kevo-walship tail --follow ar >ar.tail
+	wait_for grep -q big40000 ar.tail
+	before=$(sed -n 's/^rchar: //p' "/proc/$child/io")
+	for n in 1 2 3 4 5; do
+		kevo-put a.kv "one$n" "$n"
+		kevo-walship send -q a.kv --to ar
+		wait_for grep -q "one$n" ar.tail
+	done
+	got=$(($(sed -n 's/^rchar: //p' "/proc/$child/io") - before))
+	echo "tail $size, read $got"
+	[ "$got" -lt $((size / 4)) ]
+	# A seal, and the tail behind it.
+	ok kevo-walship send a.kv --to ar --seal-after 0
+	for n in 6 7; do
+		kevo-put a.kv "one$n" "$n"
+		kevo-walship send -q a.kv --to ar
+		wait_for grep -q "one$n" ar.tail
+	done
+	kevo-walship tail ar | cmp - ar.tail
+	kill -TERM "$child"
+	ends 143
+}
