@@ -108,6 +108,9 @@ warn_of_end(const struct kv_restored *res)
 {
 	char when[WHEN_LEN];
 
+	if (restore.o.until_ns != 0 && res->at.seq == 0)
+		cli_note("no commit is as old as that: what is restored is "
+		    "empty");
 	if (restore.o.until_ns == 0 || !res->at_end ||
 	    restore.o.until_ns <= res->time_ns)
 		return;

@@ -55,6 +55,16 @@ struct kv_archive *walship_archive_open(const char *path);
 void walship_archive_fail(struct kv_archive *a, int rc)
     __attribute__((noreturn));
 
+/* Has it the log from commit 1 on?  Segments are listed for it. */
+int walship_archive_is_whole(struct kv_archive *a);
+
+/*
+ * What is to be done for a copy that lacks what is before commit first of an
+ * archive: the end of a sentence, which names the newest base of it that will
+ * do.  Valid until it is called again.
+ */
+const char *walship_archive_way(struct kv_archive *a, uint64_t first);
+
 /* What an operand is: a directory with KEVO-ARCHIVE, another directory, or
  * anything else. */
 enum walship_kind { WALSHIP_ARCHIVE, WALSHIP_DB, WALSHIP_FILE };

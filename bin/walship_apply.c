@@ -276,8 +276,8 @@ check_gap(struct apply *p, uint64_t first)
 		return;
 	kv_ship_fail(&p->a->env, KV_SHIP_GAP, "%s: need commit %" PRIu64
 	    ", the next one in %s is %" PRIu64 "; this replica cannot "
-	    "continue; next: restore it from a base", p->db->path,
-	    p->at.seq + 1, p->a->path, first);
+	    "continue; next: %s", p->db->path, p->at.seq + 1, p->a->path,
+	    first, walship_archive_way(p->a, first));
 	fail(p, KV_SHIP_GAP);
 }
 
@@ -494,8 +494,11 @@ warn_of_end(struct apply *p)
 	struct kv_position source;
 	uint64_t when;
 
-	if (p->until_ns == UINT64_MAX || p->reached || p->held ||
-	    cli_stopped() || (walship_source_read(p->a, &source, &when) == 0 &&
+	if (p->until_ns == UINT64_MAX || p->held || cli_stopped())
+		return;
+	if (p->at.seq == 0)
+		cli_note("%s: no commit in it is as old as that", p->a->path);
+	if (p->reached || (walship_source_read(p->a, &source, &when) == 0 &&
 	    when >= p->until_ns && source.seq <= p->at.seq))
 		return;
 	cli_note("%s ends with commit %" PRIu64 "; what was written after it, "
@@ -542,24 +545,17 @@ follow(struct apply *p)
 static void
 create(struct apply *p, const char *into)
 {
-	struct kv_image tail;
 	struct stat st;
-	int rc, whole;
 	mode_t mask;
+	int rc;
 
 	if (stat(into, &st) == 0 || errno != ENOENT)
 		return;
-	if ((rc = kv_archive_list(p->a)) != 0)
-		fail(p, rc);
-	whole = p->a->nseg > 0 && p->a->seg[0].first == 1;
-	if (p->a->nseg == 0 && kv_tail_load(p->a, &tail, NULL, 0) == 0) {
-		whole = tail.head.first_seq == 1;
-		kv_image_release(&tail);
-	}
-	if (!whole) {
+	if (!walship_archive_is_whole(p->a)) {
 		kv_ship_fail(&p->a->env, KV_SHIP_GAP, "%s: it does not begin "
 		    "with commit 1, so %s cannot be made of it alone; next: "
-		    "restore it from a base", p->a->path, into);
+		    "%s", p->a->path, into, walship_archive_way(p->a,
+		    p->a->nseg > 0 ? p->a->seg[0].first : 1));
 		fail(p, KV_SHIP_GAP);
 	}
 	umask(mask = umask(0));

@@ -11,6 +11,7 @@
 #include "escape.h"
 #include "ship/archive.h"
 #include "ship/ship.h"
+#include "ship/tail.h"
 #include "walship.h"
 #include "when.h"
 
@@ -130,6 +131,62 @@ walship_archive_open(const char *path)
 	if (rc != 0)
 		walship_archive_fail(a, rc);
 	return a;
+}
+
+int
+walship_archive_is_whole(struct kv_archive *a)
+{
+	struct kv_image tail;
+	int rc, whole;
+
+	if ((rc = kv_archive_list(a)) != 0)
+		walship_archive_fail(a, rc);
+	if (a->nseg > 0)
+		return a->seg[0].first == 1;
+	if (kv_tail_load(a, &tail, NULL, 0) != 0)
+		return 0;
+	whole = tail.head.first_seq == 1;
+	kv_image_release(&tail);
+	return whole;
+}
+
+/* The newest full base, and where it ends. */
+struct newest {
+	char name[64];
+	unsigned long long end;
+};
+
+static int
+look_at_base(void *arg, const char *name)
+{
+	struct newest *b = arg;
+	unsigned long long end;
+	unsigned epoch;
+	int n = 0;
+
+	if (sscanf(name, "%8x-%16llx.tar%n", &epoch, &end, &n) != 2 ||
+	    n == 0 || name[n] != '\0' || (size_t)n >= sizeof(b->name) ||
+	    (b->name[0] != '\0' && end < b->end))
+		return 0;
+	strcpy(b->name, name);
+	b->end = end;
+	return 0;
+}
+
+const char *
+walship_archive_way(struct kv_archive *a, uint64_t first)
+{
+	static char way[1200];
+	struct newest b = { "", 0 };
+
+	if (kv_archive_each(a, "base", look_at_base, &b) == 0 &&
+	    b.name[0] != '\0' && b.end + 1 >= first)
+		snprintf(way, sizeof(way), "kevo-walship restore %.1000s, "
+		    "from base %s", a->path, b.name);
+	else
+		snprintf(way, sizeof(way), "kevo-walship base DB --to %.1000s,"
+		    " of the primary", a->path);
+	return way;
 }
 
 enum walship_kind

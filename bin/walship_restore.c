@@ -289,8 +289,14 @@ find_base(const struct walship_recover *o)
 		walship_archive_fail(work.l.a, rc);
 	if ((f = choose(&work.l, o)) != NULL)
 		return f;
-	kv_ship_fail(&work.l.a->env, KV_SHIP_GAP, "%s: there is no base in "
-	    "it; next: kevo-walship base DB --to %s", o->from, o->from);
+	if (walship_archive_is_whole(work.l.a))
+		kv_ship_fail(&work.l.a->env, KV_SHIP_GAP, "%s: there is no "
+		    "base in it, but all of the log; next: kevo-walship apply "
+		    "%s --into %s", o->from, o->from, o->into);
+	else
+		kv_ship_fail(&work.l.a->env, KV_SHIP_GAP, "%s: there is no "
+		    "base in it; next: %s", o->from,
+		    walship_archive_way(work.l.a, UINT64_MAX));
 	walship_archive_fail(work.l.a, KV_SHIP_GAP);
 }
 
@@ -317,6 +323,9 @@ build(const struct walship_recover *o, const struct found *f,
 		return;
 	if (f != NULL && out->at_end && out->at.seq != o->until_seq)
 		apply(o, kv_restore_path(work.r));
+	else if (o->until_ns != 0 && out->at.seq == 0)
+		cli_note("%s: no commit is as old as that: what is restored "
+		    "is empty", o->from);
 	look(o, kv_restore_path(work.r), out);
 	if ((rc = kv_restore_check(work.r, out)) != 0 ||
 	    (rc = kv_restore_place(work.r)) != 0)

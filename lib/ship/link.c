@@ -153,6 +153,7 @@ kv_link_open(struct kv_env *env, const struct kv_dir *dir, const char *name,
     uint32_t mode, struct kv_link_file **out)
 {
 	struct kv_link_file *f = calloc(1, sizeof(*f));
+	char host[KV_SHIP_HOST_LEN];
 	struct kv_link l;
 	int rc;
 
@@ -166,11 +167,14 @@ kv_link_open(struct kv_env *env, const struct kv_dir *dir, const char *name,
 	if (!kv_file_lock(f->fd)) {
 		if (read_text(f->fd, &l) != 0)
 			l.pid = 0;
-		rc = kv_ship_fail(env, KV_SHIP_BUSY, "%s: another process "
-		    "receives here (probably pid %" PRIu32 ")",
-		    dir->path, l.pid);
+		kv_ship_host(host);
+		rc = kv_ship_fail(env, KV_SHIP_BUSY, "%s: kevo-walship recv, "
+		    "pid %" PRIu32 " on %s, receives here", dir->path, l.pid,
+		    host);
 		goto err;
 	}
+	l = (struct kv_link){ .pid = (uint32_t)getpid() };
+	kv_link_write(f, &l);		/* who has the lock */
 	*out = f;
 	return 0;
 

@@ -308,8 +308,10 @@ at_end(struct receiver *c)
 	if (kv_stream_ended(c->in))
 		return 0;
 	return kv_ship_fail(c->k->env, KV_SHIP_SHORT, "stream: ended after "
-	    "frame %" PRIu64 " without BYE; what came in whole frames was "
-	    "used", kv_stream_number(c->in));
+	    "frame %" PRIu64 " without BYE; the %" PRIu64 " commit%s that came "
+	    "before %s used", kv_stream_number(c->in), c->st->records,
+	    c->st->records == 1 ? "" : "s", c->st->records == 1 ? "was" :
+	    "were");
 }
 
 /* What was read before belongs to the input. */

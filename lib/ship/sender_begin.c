@@ -80,8 +80,9 @@ kv_sender_gap(struct kv_sender *c, uint64_t seq)
 	    &oldest);
 	return kv_ship_fail(&c->db->env, KV_SHIP_GAP, "%s: need %" PRIu64
 	    ", oldest available is %" PRIu64 "; the receiver cannot go on; "
-	    "next: give it a new base, with a slot", c->db->path, seq + 1,
-	    oldest + 1);
+	    "next: kevo-walship base %s --to - --slot %s, and restore it "
+	    "there", c->db->path, seq + 1, oldest + 1, c->db->path,
+	    c->s->slot != NULL ? c->s->slot : "NAME");
 }
 
 static int

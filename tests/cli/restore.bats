@@ -190,7 +190,9 @@ refused() {
 	refused 65 'commit 9999: not in these backups*' kevo-restore \
 		--until=9999 new.kv 0.tar 1.tar 2.tar
 	# Before the first commit there was nothing; tables hide the past.
-	ok kevo-restore -q --until=2001-01-01T00:00:00Z empty.kv 0.tar
+	run -0 --separate-stderr kevo-restore \
+		--until=2001-01-01T00:00:00Z empty.kv 0.tar
+	matches "$stderr" '*no commit is as old as that: *is empty*'
 	is 0 kevo-scan -c empty.kv
 	kevo-backup -o tables.tar data.kv
 	refused 65 'that time: not in these backups*' kevo-restore \

@@ -49,7 +49,9 @@ teardown() { common_teardown; }
 		matches "$(kevo-walship pos t.kv)" "1.*:$n:*"
 	done < <(kevo-walship tail a.kv | awk 'NR % 6 == 3')
 	rm -rf t.kv
-	ok kevo-walship apply ar --into t.kv --until-time 2020-01-01T00:00:00Z
+	run -0 --separate-stderr kevo-walship apply ar --into t.kv \
+		--until-time 2020-01-01T00:00:00Z
+	matches "$stderr" '*ar: no commit in it is as old as that'
 	matches "$(kevo-walship pos t.kv)" '1.*:0:*'
 	for n in yesterday 2026-02-31T00:00:00Z 0 1970-01-01T00:00:00Z; do
 		fails 64 "*$n is no time*" kevo-walship apply ar --into t.kv \
@@ -208,7 +210,11 @@ bytes_read() {
 	matches "$(kevo-walship pos r.kv)" '1.*:10:*'
 	mv aside "${second[0]}"
 	rm "${first[0]}"
-	fails 81 'gap: ar: it does not begin with commit 1*' \
+	fails 81 'gap: ar: it does not begin with commit 1*: kevo-walship base *' \
+		kevo-walship apply ar --into new.kv
+	ok kevo-walship base a.kv --to ar
+	base=$(basename "$(find ar/base -name '*.tar')")
+	fails 81 "gap: ar: *; next: kevo-walship restore ar, from base $base" \
 		kevo-walship apply ar --into new.kv
 	[ ! -e new.kv ]
 	ok kevo-walship apply ar --into r.kv

@@ -186,8 +186,12 @@ same() {
 @test "restore: an archive without a base, a torn one, and what is there" {
 	make data.kv
 	kevo-walship send data.kv --to archive
-	fails 81 'gap: archive: there is no base in it*' kevo-walship restore \
-		archive --into new.kv
+	fails 81 'gap: archive: there is no base in it; next: *base DB --to *' \
+		kevo-walship restore archive --into new.kv
+	kevo-put log.kv a b
+	kevo-walship send log.kv --to log
+	fails 81 'gap: log: *; next: kevo-walship apply log --into new.kv' \
+		kevo-walship restore log --into new.kv
 	kevo-walship base data.kv --to archive
 	base=$(find archive/base -type f)
 	head -c 9000 "$base" >torn
