@@ -2,6 +2,7 @@
  * kevo-backup: a database as one archive, full or incremental.
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,6 +26,8 @@ static const struct cli_opt opts[] = {
 	    "only what the backup FILE lacks" },
 	{ OPT_SINCE, 0, "since", CLI_REQUIRED, "VERSION",
 	    "only the log behind this version" },
+	{ 'n', 'n', "dry-run", CLI_NONE, NULL,
+	    "read all of it, say what would be written" },
 	ROW_PROGRESS,
 	ROW_QUIET,
 	ROW_VERBOSE,
@@ -34,7 +37,7 @@ static const struct cli_opt opts[] = {
 static const struct cli_tool tool = {
 	"kevo-backup",
 	"Write a database as an archive that any tar unpacks",
-	"[-qv] [-o FILE] [-z none|zstd|gzip]\n"
+	"[-nqv] [-o FILE] [-z none|zstd|gzip]\n"
 	" [--base=FILE|--since=VERSION] [--progress] DB",
 	opts,
 	"  kevo-backup -z zstd -o monday.tar.zst data.kv\n"
@@ -49,6 +52,8 @@ struct backup {
 	struct kv_base_write w;
 	const char *output;
 	const char *base;
+	int dry_run;
+	uint64_t size;		/* of the archive */
 	struct kv_base_parent parent;
 };
 
@@ -57,8 +62,11 @@ struct backup {
 static int
 put(void *arg, const void *p, size_t len)
 {
-	(void)arg;
-	cli_out(p, len);
+	struct backup *b = arg;
+
+	b->size += len;
+	if (!b->dry_run)
+		cli_out(p, len);
 	return 0;
 }
 
@@ -89,6 +97,17 @@ read_parent(struct backup *b)
 	if (fd > 2)
 		close(fd);
 	b->w.parent = &b->parent;
+}
+
+static void
+say_dry(const struct backup *b, const struct kv_base *base)
+{
+	char line[200];
+	int n = snprintf(line, sizeof(line), "would be written: %" PRIu64
+	    " bytes, of %" PRIu64 " files, up to commit %" PRIu64 "\n",
+	    b->size, base->files, base->end.seq);
+
+	cli_out(line, (size_t)n);
 }
 
 static void
@@ -148,6 +167,8 @@ parse(struct backup *b, struct cli_args *a)
 			    UINT64_MAX);
 		else if (id == OPT_PROGRESS)
 			cli_progress_mode(a->arg);
+		else if (id == 'n')
+			b->dry_run = 1;
 		else
 			cli_common(&b->open, a, id);
 	cli_operands(a, 1, 1);
@@ -157,7 +178,9 @@ parse(struct backup *b, struct cli_args *a)
 		cli_usage("-o: the name of the file is empty");
 	if (b->output != NULL && strcmp(b->output, "-") == 0)
 		b->output = NULL;
-	if (b->output == NULL && isatty(1))
+	if (b->dry_run)
+		b->output = NULL;
+	else if (b->output == NULL && isatty(1))
 		cli_usage_hint("name a file with -o, or send it into a pipe",
 		    "an archive does not go to a terminal");
 }
@@ -165,7 +188,7 @@ parse(struct backup *b, struct cli_args *a)
 int
 main(int argc, char *argv[])
 {
-	static struct backup b = { .w = { .sink = { put, NULL },
+	static struct backup b = { .w = { .sink = { put, &b },
 		.progress = progress } };
 	struct kv_base base;
 	struct cli_args a;
@@ -188,6 +211,8 @@ main(int argc, char *argv[])
 		backup_fail(&db->env, rc);
 	if (b.output != NULL)
 		outfile_finish();
+	if (b.dry_run)
+		say_dry(&b, &base);
 	cli_out_flush();
 	cli_progress_done("backed up", CLI_NO_RECORDS);
 	say(&base);

@@ -10,6 +10,8 @@
 
 #include "cli.h"
 
+#define ROW_DRY_RUN(help) { 'n', 'n', "dry-run", CLI_NONE, NULL, help }
+
 struct kevo;
 struct kv_archive;
 struct kv_env;

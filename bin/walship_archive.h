@@ -18,6 +18,7 @@ struct walship_to_archive {
 	const char *hook;	/* a command for each segment; NULL: none */
 	int follow;
 	int zstd;
+	int dry_run;		/* say what would be sent */
 	int64_t seal_after_ms;	/* -1: never */
 };
 
@@ -28,6 +29,7 @@ int walship_send_archive(const struct walship_to_archive *o);
 struct walship_spool {
 	const char *dir, *to;
 	int zstd;
+	int dry_run;		/* say what would become of the files */
 	const char *slot;	/* NULL: nothing is acknowledged */
 };
 int walship_recv_spool(const struct walship_spool *o);

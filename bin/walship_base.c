@@ -31,6 +31,7 @@ static const struct cli_opt opts[] = {
 	    "keep the log from before the base on" },
 	{ OPT_BASE_RATE, 0, "bwlimit", CLI_REQUIRED, "SIZE",
 	    "at most so many bytes a second" },
+	ROW_DRY_RUN("say what would be written"),
 	ROW_PROGRESS,
 	ROW_QUIET,
 	ROW_VERBOSE,
@@ -40,7 +41,7 @@ static const struct cli_opt opts[] = {
 const struct cli_tool walship_base_tool = {
 	"kevo-walship base",
 	"Write a base: the database as one archive",
-	"DB --to=ARCHIVE|- [-qv] [--since=FILE] [--slot=NAME]\n"
+	"DB --to=ARCHIVE|- [-nqv] [--since=FILE] [--slot=NAME]\n"
 	"  [--bwlimit=SIZE] [--progress]",
 	opts,
 	"  kevo-walship base data.kv --to archive\n"
@@ -54,6 +55,7 @@ struct base {
 	int fd;			/* of the file in it */
 	char temp[KV_ARCHIVE_PATH_LEN];
 	struct kv_hash128 *hash;
+	int dry_run;
 	uint64_t rate;		/* 0: no limit */
 	uint64_t sent;
 	struct timespec began;
@@ -93,6 +95,10 @@ put(void *arg, const void *p, size_t len)
 	struct base *b = arg;
 	int rc;
 
+	if (b->dry_run) {
+		b->sent += len;
+		return 0;
+	}
 	if (b->a == NULL) {
 		cli_out(p, len);
 	} else {
@@ -273,6 +279,9 @@ option(struct base *b, int id, const char *arg)
 		break;
 	case OPT_PROGRESS:
 		cli_progress_mode(arg);
+		break;
+	case 'n':
+		b->dry_run = 1;
 	}
 }
 
@@ -291,9 +300,22 @@ parse(struct base *b, struct cli_args *a, struct cli_open_opts *open)
 		cli_usage("--to is missing");
 	backup_need_archives();
 	backup_raise_limits();
-	if (strcmp(b->to, "-") == 0 && isatty(1))
+	if (strcmp(b->to, "-") == 0 && !b->dry_run && isatty(1))
 		cli_die(EX_USAGE_, "a base does not go to a terminal");
 	return w.word[0];
+}
+
+/* All of it was read, and nothing kept. */
+static void
+say_dry(const struct base *b, const struct kv_base *made)
+{
+	char name[KV_ARCHIVE_PATH_LEN] = "-";
+
+	if (strcmp(b->to, "-") != 0)
+		walship_base_name(name, &made->end, made->has_parent);
+	walship_say("%s: would get %s: %" PRIu64 " files, %" PRIu64 " bytes, "
+	    "up to commit %" PRIu64, b->to, name, made->files, b->sent,
+	    made->end.seq);
 }
 
 int
@@ -310,10 +332,10 @@ walship_base(struct cli_args *a)
 	cli_signals();
 	if (b->since != NULL)
 		read_parent(b);
-	if (b->slot != NULL)
+	if (b->slot != NULL && !b->dry_run)
 		make_slot(path, b->slot);
 	db = cli_open(path, &open);
-	if (strcmp(b->to, "-") != 0)
+	if (strcmp(b->to, "-") != 0 && !b->dry_run)
 		begin_file(b, db);
 	clock_gettime(CLOCK_MONOTONIC, &b->began);
 	b->w.sink.put = put;
@@ -328,6 +350,8 @@ walship_base(struct cli_args *a)
 	}
 	if (b->a != NULL)
 		finish_file(b, &made);
+	if (b->dry_run)
+		say_dry(b, &made);
 	kv_base_parent_release(&b->parent);
 	cli_progress_done("sent", CLI_NO_RECORDS);
 	return cli_close(db, 0);

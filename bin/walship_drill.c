@@ -32,6 +32,7 @@ static const struct cli_opt opts[] = {
 	    "fail if it takes longer (90, 30m)" },
 	{ OPT_CHECK, 0, "check", CLI_REQUIRED, "COMMAND",
 	    "run by sh with KEVO_DB set; fail if it does" },
+	ROW_DRY_RUN("read the bases only, say what would be restored"),
 	ROW_QUIET,
 	ROW_VERBOSE,
 	ROW_END
@@ -40,7 +41,7 @@ static const struct cli_opt opts[] = {
 const struct cli_tool walship_drill_tool = {
 	"kevo-walship drill",
 	"Restore an archive, check what comes out, and time it",
-	"ARCHIVE --into=DIR [-qv]\n"
+	"ARCHIVE --into=DIR [-nqv]\n"
 	"  [--until-seq=N | --until-time=TIME] [--max-time=TIME]\n"
 	"  [--check=COMMAND]",
 	opts,
@@ -169,6 +170,9 @@ option(int id, const char *arg)
 		break;
 	case OPT_CHECK:
 		drill.check = arg;
+		break;
+	case 'n':
+		drill.o.dry_run = 1;
 	}
 }
 
@@ -206,8 +210,15 @@ walship_drill(struct cli_args *a)
 	parse(a);
 	cli_signals();
 	drill.began_ms = kv_mono_ms();
-	walship_recover_failed = failed;
+	if (!drill.o.dry_run)
+		walship_recover_failed = failed;
 	walship_recover(&drill.o, &out);
+	if (drill.o.dry_run) {
+		walship_say("%s: would be restored from a base up to commit %"
+		    PRIu64 ", and the log behind it, and checked",
+		    drill.o.from, out.at.seq);
+		return cli_close(NULL, 0);
+	}
 	cli_at_exit(failed);
 	run_check();
 	check_time();

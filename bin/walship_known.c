@@ -15,6 +15,7 @@
 #define NAME	"known-loss"
 
 static const struct cli_opt opts[] = {
+	ROW_DRY_RUN("say what would be noted"),
 	ROW_QUIET,
 	ROW_END
 };
@@ -22,7 +23,7 @@ static const struct cli_opt opts[] = {
 const struct cli_tool walship_known_loss_tool = {
 	"kevo-walship known-loss",
 	"Note that commits of an archive are lost for good",
-	"[-q] ARCHIVE FIRST-LAST REASON",
+	"[-nq] ARCHIVE FIRST-LAST REASON",
 	opts,
 	"  kevo-walship known-loss archive 61-65 'disk of db1, 2026-11-20'\n"
 };
@@ -100,11 +101,14 @@ walship_known_loss(struct cli_args *a)
 	struct kv_archive *ar;
 	struct walship_words w;
 	uint64_t first, last;
-	int rc;
+	int id, dry_run = 0, rc;
 
 	walship_words_init(&w);
-	while (walship_next(a, &w) != 0)
-		cli_quiet = 1;
+	while ((id = walship_next(a, &w)) != 0)
+		if (id == 'n')
+			dry_run = 1;
+		else
+			cli_quiet = 1;
 	walship_words_check(&w, 3, 3, "ARCHIVE FIRST-LAST REASON");
 	if (parse_range(w.word[1], &first, &last) != 0)
 		cli_usage("%s is not FIRST-LAST, two numbers of commits",
@@ -113,6 +117,12 @@ walship_known_loss(struct cli_args *a)
 	    strlen(w.word[2]) > 400)
 		cli_usage("REASON is one line");
 	ar = walship_archive_open(w.word[0]);
+	if (dry_run) {
+		walship_say("%s: commits %" PRIu64 "..%" PRIu64 " would be "
+		    "noted as lost: %s", ar->path, first, last, w.word[2]);
+		kv_archive_close(ar);
+		return cli_close(NULL, 0);
+	}
 	if ((rc = kv_archive_lock(ar, "kevo-walship known-loss")) != 0)
 		walship_archive_fail(ar, rc);
 	kv_ship_time(when, kv_now_ns());

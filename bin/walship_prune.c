@@ -29,8 +29,7 @@ static const struct cli_opt opts[] = {
 	    "keep the newest N full bases, and the log behind them" },
 	{ OPT_KEEP_DAYS, 0, "keep-days", CLI_REQUIRED, "N",
 	    "and everything that came in the last N days" },
-	{ 'n', 'n', "dry-run", CLI_NONE, NULL,
-	    "say what would be removed, remove nothing" },
+	ROW_DRY_RUN("say what would be removed, remove nothing"),
 	ROW_QUIET,
 	ROW_VERBOSE,
 	ROW_END

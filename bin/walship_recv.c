@@ -27,6 +27,7 @@ static const struct cli_opt opts[] = {
 	    "with --to: compress complete segments" },
 	{ OPT_SPOOL, 0, "spool", CLI_REQUIRED, "DIR",
 	    "with --to: take the files that were copied there" },
+	ROW_DRY_RUN("with --spool: say what would become of them"),
 	ROW_QUIET,
 	ROW_VERBOSE,
 	ROW_END
@@ -39,7 +40,7 @@ const struct cli_tool walship_recv_tool = {
 	" [--slot=NAME] [-]\n"
 	"[-qv] --to=ARCHIVE [--zstd] [--via=COMMAND [--follow]]\n"
 	" [--slot=NAME] [-]\n"
-	"[-qv] --spool=DIR --to=ARCHIVE [--zstd] [--slot=NAME]",
+	"[-nqv] --spool=DIR --to=ARCHIVE [--zstd] [--slot=NAME]",
 	opts,
 	"  kevo-walship send data.kv --to - |\n"
 	"      kevo-walship recv --to archive\n"
@@ -47,6 +48,7 @@ const struct cli_tool walship_recv_tool = {
 };
 
 static const char *spool;		/* --spool */
+static int dry_run;
 
 static void
 take(struct walship_recv *r, int id, const char *arg)
@@ -72,19 +74,22 @@ take(struct walship_recv *r, int id, const char *arg)
 		break;
 	case OPT_ZSTD:
 		r->zstd = 1;
+		break;
+	case 'n':
+		dry_run = 1;
 	}
 }
 
 static int
 from_spool(const struct walship_recv *r, const struct walship_words *w)
 {
-	struct walship_spool o = { spool, r->to, r->zstd, r->slot };
+	struct walship_spool o = { spool, r->to, r->zstd, dry_run, r->slot };
 
 	if (r->to == NULL)
 		cli_usage("--spool needs --to");
 	if (w->n > 0 || r->via != NULL || r->apply != NULL || r->follow)
-		cli_usage("with --spool there are only --to, --zstd and "
-		    "--slot");
+		cli_usage("with --spool there are only --to, --zstd, --slot "
+		    "and -n");
 	return walship_recv_spool(&o);
 }
 
@@ -103,6 +108,9 @@ walship_recv(struct cli_args *a)
 	walship_words_check(&w, 0, 1, "");
 	if (spool != NULL)
 		return from_spool(&r, &w);
+	if (dry_run)
+		cli_usage("-n needs --spool: a stream passes once; kevo-"
+		    "walship verify reads one that was kept");
 	if (w.n == 1 && strcmp(w.word[0], "-") != 0)
 		cli_usage("%s: a stream comes from - or --via", w.word[0]);
 	if (w.n == 1 && r.via != NULL)

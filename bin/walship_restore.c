@@ -31,8 +31,7 @@ static const struct cli_opt opts[] = {
 	    "as of the last commit at TIME" },
 	{ OPT_DETACHED, 0, "detached", CLI_NONE, NULL,
 	    "no replica, but a primary by itself" },
-	{ 'n', 'n', "dry-run", CLI_NONE, NULL,
-	    "say what would be restored, write nothing" },
+	ROW_DRY_RUN("say what would be restored, write nothing"),
 	ROW_QUIET,
 	ROW_VERBOSE,
 	ROW_END

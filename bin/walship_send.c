@@ -30,6 +30,7 @@ static const struct cli_opt opts[] = {
 	    "to an archive: compress complete segments" },
 	{ OPT_HOOK, 0, "hook", CLI_REQUIRED, "COMMAND",
 	    "to an archive: run it for each segment" },
+	ROW_DRY_RUN("to an archive: say what would be sent"),
 	ROW_QUIET,
 	ROW_VERBOSE,
 	ROW_END
@@ -38,7 +39,7 @@ static const struct cli_opt opts[] = {
 const struct cli_tool walship_send_tool = {
 	"kevo-walship send",
 	"Send the log of a database",
-	"[-qv] DB --to=ARCHIVE [--slot=NAME] [--follow]\n"
+	"[-nqv] DB --to=ARCHIVE [--slot=NAME] [--follow]\n"
 	" [--seal-after=TIME] [--zstd] [--hook=COMMAND]\n"
 	"[-qv] DB --to=- [--slot=NAME] [--from=POSITION]\n"
 	" [--follow] [--acks=FD] [--bwlimit=SIZE]\n"
@@ -52,7 +53,7 @@ const struct cli_tool walship_send_tool = {
 struct options {
 	struct walship_send stream;	/* what both have, too */
 	const char *to, *hook;
-	int zstd;
+	int zstd, dry_run;
 };
 
 static void
@@ -88,6 +89,9 @@ take(struct options *o, int id, const char *arg)
 		break;
 	case OPT_HOOK:
 		o->hook = arg;
+		break;
+	case 'n':
+		o->dry_run = 1;
 	}
 }
 
@@ -97,11 +101,14 @@ to_archive(const struct options *o)
 	struct walship_to_archive to = { .db = o->stream.db, .to = o->to,
 		.slot = o->stream.slot, .hook = o->hook,
 		.follow = o->stream.follow, .zstd = o->zstd,
+		.dry_run = o->dry_run,
 		.seal_after_ms = o->stream.seal_after_ms };
 
 	if (o->stream.from != NULL || o->stream.ack_fd >= 0 ||
 	    o->stream.rate != 0)
 		cli_usage("--from, --acks and --bwlimit need --to -");
+	if (o->dry_run && o->stream.follow)
+		cli_usage("--follow and -n do not go together");
 	return walship_send_archive(&to);
 }
 
@@ -126,5 +133,8 @@ walship_send(struct cli_args *a)
 		return to_archive(&o);
 	if (o.zstd || o.hook != NULL)
 		cli_usage("--zstd and --hook need an archive");
+	if (o.dry_run)
+		cli_usage("-n needs an archive: what a stream will have, its "
+		    "receiver tells; see kevo-walship pos");
 	return walship_send_stream(&o.stream);
 }

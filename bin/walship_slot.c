@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "db.h"
+#include "feed.h"
 #include "options.h"
 #include "position.h"
 #include "ship/ack.h"
@@ -30,6 +31,7 @@ static const struct cli_opt opts[] = {
 	    "where the replica can be reached, HOST:PORT" },
 	{ OPT_POSITION, 0, "at", CLI_REQUIRED, "POSITION",
 	    "what the replica has already" },
+	ROW_DRY_RUN("say what would become of the slot"),
 	ROW_QUIET,
 	ROW_VERBOSE,
 	ROW_END
@@ -38,12 +40,12 @@ static const struct cli_opt opts[] = {
 const struct cli_tool walship_slot_tool = {
 	"kevo-walship slot",
 	"Keep what a replica still needs of the log",
-	"[-qv] DB create NAME [--max-bytes=SIZE]\n"
+	"[-nqv] DB create NAME [--max-bytes=SIZE]\n"
 	" [--max-age=TIME] [--on-limit=drop|stop-writes]\n"
 	" [--announce=ADDRESS] [--at=POSITION]\n"
 	"[-qv] DB list\n"
-	"[-qv] DB drop NAME\n"
-	"[-qv] DB ack NAME",
+	"[-nqv] DB drop NAME\n"
+	"[-nqv] DB ack NAME",
 	opts,
 	"  kevo-walship slot data.kv create r1 --max-bytes 2G\n"
 	"  kevo-walship slot data.kv list\n"
@@ -54,6 +56,7 @@ struct slot_args {
 	struct kv_slots_note note;
 	int limited;		/* --max-bytes was given */
 	int shaped;		/* any option of create was */
+	int dry_run;
 };
 
 /* ---- options ----------------------------------------------------------- */
@@ -83,8 +86,11 @@ set_announce(struct slot_args *s, const char *arg)
 static void
 take(struct slot_args *s, int id, const char *arg)
 {
-	s->shaped = 1;
+	s->shaped |= id != 'n';
 	switch (id) {
+	case 'n':
+		s->dry_run = 1;
+		break;
 	case OPT_MAX_BYTES:
 		s->note.max_bytes = limit_of("--max-bytes", arg, 0);
 		s->limited = 1;
@@ -109,6 +115,35 @@ take(struct slot_args *s, int id, const char *arg)
 
 /* ---- verbs ------------------------------------------------------------- */
 
+/* 0, KEVO_FALSE or KEVO_EHISTORY, as the making of it would say. */
+static int
+try_create(struct kevo *db, const char *name, struct kv_slots_note *note)
+{
+	struct kv_feed_start start = { .flags = KEVO_FEED_DURABLE,
+		.at = &note->confirmed };
+	struct kv_slots_info old;
+	struct kevo_feed *feed;
+	int rc = kv_slots_look(db, name, &old);
+
+	if (rc == 0 && old.state != KV_SLOT_LOST)
+		return KEVO_FALSE;
+	if (rc < 0 || (note->confirmed.epoch == 0 && (rc = kv_position_now(db,
+	    KV_AT_SYNCED, &note->confirmed)) != 0) ||
+	    (rc = kv_feed_open(db, &start, &feed)) != 0)
+		return rc;
+	kevo_feed_close(feed);
+	return 0;
+}
+
+static void
+say_create(const char *name, const struct kv_slots_note *note)
+{
+	char at[KV_POSITION_LEN];
+
+	kv_position_print(at, &note->confirmed);
+	walship_say("slot %s: would be created, at %s", name, at);
+}
+
 static int
 create(struct kevo *db, const char *name, struct slot_args *s)
 {
@@ -117,7 +152,10 @@ create(struct kevo *db, const char *name, struct slot_args *s)
 	if (!s->limited && (rc = kv_slots_default_bytes(db,
 	    &s->note.max_bytes)) != 0)
 		return walship_report(&db->env, rc);
-	rc = kv_slots_create(db, name, &s->note);
+	rc = s->dry_run ? try_create(db, name, &s->note) :
+	    kv_slots_create(db, name, &s->note);
+	if (rc == 0 && s->dry_run)
+		say_create(name, &s->note);
 	if (rc == KEVO_FALSE) {
 		cli_msg("%s: there is a slot %s already", db->path, name);
 		return EX_CANTCREAT_;
@@ -172,20 +210,47 @@ no_slot(const struct kevo *db, const char *name)
 }
 
 static int
-drop(struct kevo *db, const char *name)
+drop(struct kevo *db, const char *name, const struct slot_args *s)
 {
-	int rc = kv_slots_drop(db, name);
+	struct kv_slots_info i;
+	int rc = s->dry_run ? kv_slots_look(db, name, &i) :
+	    kv_slots_drop(db, name);
 
+	if (rc == 0 && s->dry_run)
+		walship_say("slot %s: would be dropped, and with it %" PRIu64
+		    " bytes of log", name, i.kept_bytes);
 	if (rc == KEVO_NOTFOUND)
 		return no_slot(db, name);
 	return rc != 0 ? walship_report(&db->env, rc) : 0;
 }
 
+/* Is there such a slot, and such a position? */
 static int
-store(struct kevo *db, const char *name, struct kv_position *at)
+try_store(struct kevo *db, const char *name, const struct kv_position *at)
 {
-	int rc = kv_slots_ack(db, name, at);
+	struct kv_slots_info i;
+	struct kv_position ours;
+	int rc = kv_slots_look(db, name, &i);
 
+	if (rc != 0 || (rc = kv_position_at(db, at->seq, &ours)) < 0)
+		return rc;
+	if (rc == 0 && ours.chain != at->chain)
+		return kv_fail(&db->env, KEVO_EHISTORY, "%s: it never had the "
+		    "position that is acknowledged", db->path);
+	return 0;
+}
+
+static int
+store(struct kevo *db, const char *name, struct kv_position *at,
+    const struct slot_args *s)
+{
+	int rc = s->dry_run ? try_store(db, name, at) :
+	    kv_slots_ack(db, name, at);
+	char text[KV_POSITION_LEN];
+
+	kv_position_print(text, at);
+	if (rc == 0 && s->dry_run)
+		walship_say("slot %s: would be at %s", name, text);
 	at->epoch = 0;
 	if (rc == KEVO_NOTFOUND)
 		return no_slot(db, name);
@@ -196,7 +261,7 @@ store(struct kevo *db, const char *name, struct kv_position *at)
 
 /* Lines on standard input, until it ends; the last one counts. */
 static int
-ack(struct kevo *db, const char *name)
+ack(struct kevo *db, const char *name, const struct slot_args *s)
 {
 	struct kv_position at = { .epoch = 0 };
 	struct kv_ack_in in = { .len = 0 };
@@ -217,11 +282,11 @@ ack(struct kevo *db, const char *name)
 		}
 		if (at.epoch == 0 || (kv_mono_ms() < due && !in.ended))
 			continue;
-		if ((rc = store(db, name, &at)) != 0)
+		if ((rc = store(db, name, &at, s)) != 0)
 			return rc;
 		due = kv_mono_ms() + STORE_MS;
 	}
-	if (at.epoch != 0 && (rc = store(db, name, &at)) != 0)
+	if (at.epoch != 0 && (rc = store(db, name, &at, s)) != 0)
 		return rc;
 	if (any)
 		return 0;
@@ -235,9 +300,9 @@ run(struct kevo *db, const char *verb, const char *name, struct slot_args *s)
 	if (strcmp(verb, "create") == 0)
 		return create(db, name, s);
 	if (strcmp(verb, "drop") == 0)
-		return drop(db, name);
+		return drop(db, name, s);
 	if (strcmp(verb, "ack") == 0)
-		return ack(db, name);
+		return ack(db, name, s);
 	return list(db);
 }
 
@@ -277,7 +342,7 @@ walship_slot(struct cli_args *a)
 		if (!cli_common(&open, a, id))
 			take(&s, id, a->arg);
 	check_words(&w, &s);
-	if (strcmp(w.word[1], "list") == 0)
+	if (s.dry_run || strcmp(w.word[1], "list") == 0)
 		open.flags = KEVO_RDONLY;
 	cli_signals();
 	db = cli_open(w.word[0], &open);

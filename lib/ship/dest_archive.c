@@ -12,7 +12,7 @@
 #include "kevo.h"
 #include "record.h"
 #include "ship.h"
-#include "tail.h"
+#include "sink.h"
 
 struct dest_archive {
 	struct kv_dest k;

@@ -1,0 +1,46 @@
+/*
+ * walship_apply_work: what the parts of apply share.
+ */
+#ifndef WALSHIP_APPLY_WORK_H
+#define WALSHIP_APPLY_WORK_H
+
+#include <stdint.h>
+
+#include "epoch.h"
+#include "position.h"
+#include "ship/kept.h"
+
+struct kevo;
+struct kv_applier;
+struct kv_archive;
+
+struct apply {
+	struct kevo *db;	/* NULL: would be made */
+	const char *into;	/* its name */
+	struct kv_archive *a;
+	struct kv_applier *applier;
+	struct kv_position at;
+	struct kv_position end;	/* of the archive, as it was compared last */
+	struct kv_kept kept;	/* what is applied now, if we follow */
+	int64_t listed;		/* kv_kept_stamp() before it was listed */
+	int follow;
+	int dry_run;
+	struct kv_history plan;	/* that it will have, if so */
+	int64_t delay_ms;	/* -1: none */
+	uint64_t until_seq;	/* UINT64_MAX: none */
+	uint64_t until_ns;
+	uint64_t applied;
+	int reached;		/* the end that was asked for */
+	int held;		/* what follows is too young */
+};
+
+/* End the program with what the archive says. */
+void apply_fail(struct apply *p, int rc) __attribute__((noreturn));
+
+/* Apply all that the archive has by now, and may be applied. */
+void apply_pass(struct apply *p);
+
+/* Note what the archive says of the primary, for who asks how stale we are. */
+void apply_beat(struct apply *p);
+
+#endif /* WALSHIP_APPLY_WORK_H */
