@@ -180,19 +180,19 @@ subcommands() {
 		printf '%s\n' --help --version $options | sort >want
 		diff want table || { echo "kevo-walship $verb"; return 1; }
 	done <<-'EOF'
-		apply --into --follow --delay --until-seq --until-time --quiet --verbose
-		base --to --since --bwlimit --slot --progress --quiet --verbose
-		drill --into --until-seq --until-time --max-time --check --quiet --verbose
+		apply --into --follow --delay --until-seq --until-time --quiet --verbose --dry-run
+		base --to --since --bwlimit --slot --progress --quiet --verbose --dry-run
+		drill --into --until-seq --until-time --max-time --check --quiet --verbose --dry-run
 		fence --primary --wait --dry-run
-		known-loss --quiet
+		known-loss --quiet --dry-run
 		pos
 		promote --archive --wait-apply --fence-cmd --force --reason --host --wait --dry-run --quiet
 		prune --keep-bases --keep-days --dry-run --quiet --verbose
-		recv --via --to --apply --spool --follow --slot --zstd --quiet --verbose
+		recv --via --to --apply --spool --follow --slot --zstd --quiet --verbose --dry-run
 		rejoin --from --primary --wait --dry-run --quiet
 		restore --into --until-seq --until-time --detached --dry-run --quiet --verbose
-		send --to --slot --from --follow --acks --seal-after --zstd --bwlimit --hook --quiet --verbose
-		slot --max-bytes --max-age --on-limit --announce --at --quiet --verbose
+		send --to --slot --from --follow --acks --seal-after --zstd --bwlimit --hook --quiet --verbose --dry-run
+		slot --max-bytes --max-age --on-limit --announce --at --quiet --verbose --dry-run
 		status --json --prom --nagios --max-lag --max-lag-bytes --max-lag-commits --max-drill --quiet
 		tail --follow --from --json
 		verify --deep --against --sample --sums --quiet
