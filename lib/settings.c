@@ -91,10 +91,10 @@ row(COMPRESSION, "compression", LIST, NULL, 0, UINT64_MAX, 0, \
     "none, lz4, zstd or zstd:1 to zstd:22; one for each level, the last " \
     "goes on", "none", \
     "how the tables of each level are compressed", \
-    "none: reads are quickest.  lz4: about half the space for a little time " \
-    "at each read.  zstd: the least space; a higher number makes compaction " \
-    "slower, not reading.  none,none,zstd compresses only what has come to " \
-    "rest.  It holds for new tables.") \
+    "none: reads are quickest.  lz4: less space for a little time at each " \
+    "read.  zstd: the least space for more of it; a higher number makes " \
+    "compaction slower, not reading.  none,none,zstd compresses only what " \
+    "has come to rest.  It holds for new tables.") \
 row(COMPACTION, "compaction", CHOICE, "manual auto", \
     KV_COMPACTION_MANUAL, KV_COMPACTION_AUTO, KV_COMPACTION_AUTO, \
     "manual or auto", "auto", \

@@ -430,6 +430,23 @@ with_records() {
 	[ "$status" -eq 0 ] || { echo "$output"; return 1; }
 }
 
+@test "files are made in the database, never in TMPDIR" {
+	mkdir tmp
+	export TMPDIR=$PWD/tmp
+	seq 10000 14999 | kevo-import -q -k --sorted a.kv
+	kevo-txn a.kv sh -c 'seq 9000 | kevo-put -ik @'
+	kevo-compact --full a.kv
+	kevo-export -o out.tsv a.kv
+	ok kevo-check -q a.kv
+	equal 'in TMPDIR' "$(ls -A tmp)" ''
+	# Nothing is even tried there.
+	TMPDIR=$PWD/nowhere
+	kevo-txn a.kv sh -c 'seq 9001 9100 | kevo-put -ik @'
+	kevo-compact --full a.kv
+	ok kevo-check -q --repair a.kv
+	is 14100 kevo-scan -c a.kv
+}
+
 @test "names with control characters are shown escaped in messages" {
 	run -66 --separate-stderr kevo-get $'no\e[31m\n.kv' k
 	equal lines "${#stderr_lines[@]}" 1

@@ -403,6 +403,11 @@ good() {
 		kevo-import -q -f db dup.kv
 	matches "$stderr" 'kevo-import: *duplicates*'
 	is 2 kevo-get dup.kv a
+	# What a header has besides is told to who asks.
+	run -0 --separate-stderr piped \
+		"VERSION=3\nformat=print\nxyzzy=1\nHEADER=END\n a\n 1\nDATA=END\n" \
+		kevo-import -v -f db dup.kv
+	matches "${stderr_lines[0]}" 'kevo-import: (stdin):3: *xyzzy=1*'
 	bad db '(stdin):*' 'format=print\n a\n 1\nDATA=END\n'
 	bad db '(stdin):*' "$head a\n 1\n"
 	bad db '(stdin):*' "$head a\nDATA=END\n"

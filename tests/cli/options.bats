@@ -163,8 +163,13 @@ subcommands() {
 		delete -E -q -v -w -p -f -0 --if-absent --if-present --if-value --if-version -i -P --from --to -l --all --sync
 		scan -E -q -v -k -m -r -e -j -f -0 -l -c --values --from --to --after --suffix --glob
 		incr -E -q -C -w -t --sync
-		export -f -o -P --from --to --progress
-		txn -i -n -f -q -w -C --sync
+		export -f -o -P --from --to -z --progress
+		txn -R -w --conflict-exit-code -i -n -f -q -C --sync
+		watch -0 -f -l --since --cursor-file --initial --idle
+		backup -o -z --since --base --progress
+		restore -n --test --force --until
+		compact -n --full --max-time --max-bytes -w
+		check -q --fast --repair -f
 		bench --tests --keys --value-size --duration --processes --sequential -f
 		stats -f -o --watch --record --plot
 		import -f -P --on-duplicate -1 --sorted -n --crlf -q -w -C --sync --progress

@@ -495,6 +495,22 @@ teardown() { common_teardown; }
 	is 2 kevo-scan -c a.kv
 }
 
+@test "put: a terminal shows progress after a second, then ten times in one" {
+	local input shown
+	need_terminal
+	input='for i in $(seq 150); do seq 1000; sleep 0.01; done'
+	SECONDS=0
+	TERM=xterm terminal "$input | kevo-put -ik --sync=none a.kv" >seen
+	shown=$(grep -o $'\033\[K' seen | wc -l)
+	[ "$shown" -ge 1 ]
+	[ "$shown" -le $((SECONDS * 10 + 2)) ]
+	matches "$(tr '\033' '\n' <seen | head -n 1)" 'kevo-put: stored * records*'
+	TERM=xterm terminal 'seq 9000 | kevo-put -ik --sync=none a.kv' >seen
+	equal 'in less than a second' "$(cat seen)" ''
+	bash -c "$input" | kevo-put -ik --sync=none a.kv 2>seen
+	equal 'not a terminal' "$(cat seen)" ''
+}
+
 @test "put: a key over the limit is 65 and creates nothing" {
 	head -c 65537 /dev/zero | tr '\0' k >long
 	fails 65 '*key of 65537 bytes: the limit is 65536*' \
