@@ -3,35 +3,12 @@
 # kevo-backup: what is in an archive, that any tar unpacks it, and that nobody
 # who writes or compacts meanwhile spoils it.  restore.bats has the way back.
 
-load common
+load backup
 setup() {
 	common_setup
-	grep -q . <(kevo-backup --version) || skip 'built without libarchive'
+	need_archives
 }
 teardown() { common_teardown; }
-
-records() {
-	awk -v from="$1" -v to="$2" -v what="$3" 'BEGIN {
-		for (i = from; i <= to; i++)
-			printf "key%05d\t%s value %d %060d\n", i, what, i, i
-	}'
-}
-
-# make DB: tables of two levels, and several segments of log.
-make() {
-	kevo-init -q --set memtable_bytes=64K --set compaction=manual "$1"
-	records 1 900 first | kevo-import -q "$1"
-	kevo-compact --full "$1"
-	records 500 900 third | kevo-put -i -b 50 "$1"
-	kevo-compact --flush "$1"
-	records 600 1100 fourth | kevo-put -i -b 10 "$1"
-	kevo-delete "$1" key00010 key00011
-}
-
-# same DB DB: they have the same records, and versions.
-same() {
-	cmp <(kevo-scan -m "$1") <(kevo-scan -m "$2")
-}
 
 @test "backup: any tar unpacks a sound database, which can be written to" {
 	need bsdtar
@@ -43,7 +20,7 @@ same() {
 		ok kevo-check "$program.d/data"
 		matches "$output" "$program.d/data: sound: *"
 		equal lines "${#lines[@]}" 1
-		same data.kv "$program.d/data"
+		same_data data.kv "$program.d/data"
 		ok kevo-put "$program.d/data" new 1
 		is 1 kevo-get "$program.d/data" new
 		ok kevo-compact --full "$program.d/data"
@@ -229,11 +206,11 @@ same() {
 	ok kevo-backup --base=1.tar -o 2.tar data.kv
 	[ "$(tar -tf 2.tar | grep -c /table/0)" -ge 1 ]
 	ok kevo-restore -q out.kv 0.tar 1.tar 2.tar
-	same data.kv out.kv
+	same_data data.kv out.kv
 	# Nothing has happened: an increment of nothing.
 	ok kevo-backup --base=2.tar -o 3.tar data.kv
 	ok kevo-restore -q again.kv 0.tar 1.tar 2.tar 3.tar
-	same data.kv again.kv
+	same_data data.kv again.kv
 }
 
 @test "backup: --since takes the log behind a version, if it is kept" {
@@ -247,7 +224,7 @@ same() {
 	kevo-compact --full a.kv
 	ok kevo-backup --since=20 -o 1.tar a.kv
 	ok kevo-restore -q b.kv 0.tar 1.tar
-	same a.kv b.kv
+	same_data a.kv b.kv
 	ok kevo-restore -q --until="$version" c.kv 0.tar 1.tar
 	is 2 kevo-get c.kv k
 	is "$version" sh -c "kevo-scan -m c.kv k | sed -n 's/^k\t\\([0-9]*\\)\t.*/\\1/p'"

@@ -25,6 +25,13 @@ common_setup() {
 	cd "$BATS_TEST_TMPDIR" || return
 }
 
+# in_memory: stand in another empty directory, in memory if that can be had:
+# for what makes many files, or copies many.
+in_memory() {
+	memory=$(mktemp -d /dev/shm/kevo-bats.XXXXXX 2>/dev/null) || return 0
+	cd "$memory" || return
+}
+
 # What a failed test left running, and what it made unwritable.
 common_teardown() {
 	local pid
@@ -36,6 +43,10 @@ common_teardown() {
 		wait "$pid" 2>/dev/null
 	done
 	chmod -R u+rwX "$BATS_TEST_TMPDIR" 2>/dev/null
+	if [ -n "${memory-}" ]; then
+		chmod -R u+rwX "$memory"
+		rm -rf "$memory"
+	fi
 	return 0
 }
 
@@ -194,6 +205,28 @@ nodac() {
 	fi
 }
 
+# same_data DB DB: the same records, not none, with the same versions.
+same_data() {
+	local want
+	want=$(kevo-scan -m "$1") && [ -n "$want" ] &&
+		kevo-scan -m "$2" | cmp - <(printf '%s\n' "$want")
+}
+
+# on_disk SIZE FUNCTION...: the first one runs in a file system of that size;
+# the others are those that it calls.
+on_disk() {
+	local size=$1 main=$2
+	shift
+	unshare -m true 2>/dev/null || skip 'no mount namespaces here'
+	# shellcheck disable=SC2163 # names are wanted
+	export -f "$@"
+	mkdir disk
+	run --separate-stderr unshare -m bash -c 'mount -t tmpfs -o size="$0" \
+		none disk || exit 99; cd disk && "$1"' "$size" "$main"
+	[ "$status" -ne 99 ] || skip 'may not mount here'
+	equal 'exit status' "$status" 0
+}
+
 # ---- processes -------------------------------------------------------------
 
 # wait_for COMMAND...: until it succeeds, but not for ever.
@@ -221,6 +254,16 @@ ends() {
 	local status=0
 	wait "$child" || status=$?
 	equal 'exit status of the child' "$status" "$1"
+}
+
+# all_end: every child so far ends with 0.
+all_end() {
+	local pid
+	for pid in "${children[@]}"; do
+		child=$pid
+		ends 0 || return
+	done
+	children=()
 }
 
 # ask TEXT: write a line to descriptor 8; hear: read one from 7 into $line.
@@ -270,6 +313,13 @@ need() {
 	done
 }
 
+# backup, restore and base do without libarchive, but for their purpose.
+need_archives() {
+	local status=0
+	kevo-backup nothing >/dev/null 2>&1 || status=$?
+	[ "$status" -ne 69 ] || skip 'built without libarchive'
+}
+
 # Pseudo-terminals: a chroot often has none.
 need_terminal() {
 	need script
@@ -281,4 +331,22 @@ need_terminal() {
 terminal() {
 	need script
 	script -qec "$1" /dev/null </dev/null | tr -d '\r'
+}
+
+# units_are_right NAME INSTANCE: systemd has nothing to say about the units
+# that contrib has for NAME.
+units_are_right() {
+	local unit name made=()
+	need systemd-analyze
+	mkdir units
+	for unit in "$root/contrib/systemd/$1"@.*; do
+		name=$(basename "$unit")
+		sed "s|/usr/bin/kevo|$KEVO_BUILD/bin/kevo|" "$unit" \
+			>"units/$name"
+		cp "units/$name" "units/${name/@/@$2}"
+		made+=("./units/${name/@/@$2}")
+	done
+	SYSTEMD_LOG_LEVEL=warning run -0 systemd-analyze verify --man=no \
+		"${made[@]}"
+	equal 'what it says' "$output" ''
 }

@@ -216,11 +216,7 @@ segments() {
 }
 
 @test "compact: a disk without room: told how much, nothing lost" {
-	unshare -m true 2>/dev/null || skip 'no mount namespaces here'
 	small_disk() {
-		mkdir disk
-		mount -t tmpfs -o size=3M none disk || { echo no; return; }
-		cd disk
 		small a.kv
 		for i in one two three; do
 			records 0 1500 "$i" | kevo-put -i a.kv
@@ -242,9 +238,7 @@ segments() {
 		done
 		records 0 1500 8 | sort | cmp - <(kevo-scan a.kv)
 	}
-	export -f small small_disk records
-	run -0 --separate-stderr unshare -m bash -c small_disk
-	[ "$output" != no ] || skip 'no tmpfs here'
+	on_disk 3M small_disk small records
 	equal 'standard error' "$stderr" ''
 	matches "$output" 'kevo-*not enough room to *: +([0-9]) bytes are needed, 0 are free
 status 74
@@ -252,11 +246,7 @@ status 0'
 }
 
 @test "compact: a full disk is left by compacting and deleting" {
-	unshare -m true 2>/dev/null || skip 'no mount namespaces here'
 	full_disk() {
-		mkdir disk
-		mount -t tmpfs -o size=4M none disk || { echo no; return; }
-		cd disk
 		small a.kv
 		for i in 0 1 2 3 4; do
 			records "${i}0000" "${i}4000" | kevo-put -i -b 100 a.kv
@@ -279,19 +269,13 @@ status 0'
 		kevo-scan -c -P key a.kv
 		kevo-check -q a.kv
 	}
-	export -f small full_disk records
-	run --separate-stderr unshare -m bash -c full_disk
-	[ "$output" != no ] || skip 'no tmpfs here'
+	on_disk 4M full_disk small records
 	equal 'standard error' "$stderr" ''
 	equal output "$output" $'status 74\nstatus 74\n0'
 }
 
 @test "compact: killed on a full disk, anywhere, it harms nothing" {
-	unshare -m true 2>/dev/null || skip 'no mount namespaces here'
 	full_disk() {
-		mkdir disk
-		mount -t tmpfs -o size=4M none disk || { echo no; return; }
-		cd disk
 		small a.kv
 		for i in 0 1 2 3 4; do
 			records "${i}0000" "${i}4000" | kevo-put -i -b 100 a.kv
@@ -318,9 +302,7 @@ status 0'
 		done
 		kevo-scan -c a.kv
 	}
-	export -f small full_disk records
-	run --separate-stderr unshare -m bash -c full_disk
-	[ "$output" != no ] || skip 'no tmpfs here'
+	on_disk 4M full_disk small records
 	equal output "$output" 20000
 }
 
@@ -349,19 +331,7 @@ status 0'
 }
 
 @test "compact: the units of systemd and the line for cron are right" {
-	need systemd-analyze
-	local unit
-	mkdir units
-	for unit in "$root"/contrib/systemd/kevo-compact@.*; do
-		sed "s|/usr/bin/kevo-compact|$KEVO_BUILD/bin/kevo-compact|" \
-			"$unit" >"units/$(basename "$unit")"
-	done
-	cp units/kevo-compact@.service units/kevo-compact@srv-data.kv.service
-	cp units/kevo-compact@.timer units/kevo-compact@srv-data.kv.timer
-	SYSTEMD_LOG_LEVEL=warning run -0 systemd-analyze verify --man=no \
-		./units/kevo-compact@srv-data.kv.service \
-		./units/kevo-compact@srv-data.kv.timer
-	equal 'what it says' "$output" ''
+	units_are_right kevo-compact srv-data.kv
 	# All but comments and assignments has five fields, a user, a command.
 	awk '!/^#[^0-9]|^#$|^[A-Z]+=|^$/ && NF < 7 { exit 1 }' \
 		"$root/contrib/cron/kevo-compact"

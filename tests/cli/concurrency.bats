@@ -7,16 +7,6 @@ shopt -s extglob
 setup() { common_setup; }
 teardown() { common_teardown; }
 
-# all_end: every child so far ends with 0.
-all_end() {
-	local pid
-	for pid in "${children[@]}"; do
-		child=$pid
-		ends 0 || return
-	done
-	children=()
-}
-
 @test "many: increments are all counted, puts are all there" {
 	worker() {
 		local k

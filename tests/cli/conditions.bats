@@ -17,16 +17,6 @@ short() {
 	kevo-put -t 0.02 "$1" "$2" "$3" && wait_for gone "$1" "$2"
 }
 
-# all_end: every child so far ends with 0.
-all_end() {
-	local pid
-	for pid in "${children[@]}"; do
-		child=$pid
-		ends 0 || return
-	done
-	children=()
-}
-
 @test "conditions: an expired key is absent for each of them" {
 	short a.kv k old
 	version=$(($(kevo-put --print-version a.kv other v) - 1))

@@ -139,7 +139,8 @@ good() {
 			head -c "$n" whole >part
 			if kevo-import -n -f "$format" cut.kv part 2>err; then
 				# But for the last line end nothing is missing.
-				[ "$format" != cdb ] && [ "$n" -eq $((size - 1)) ]
+				[ "$format" != cdb ]
+				[ "$n" -eq $((size - 1)) ]
 				kevo-import -q -f "$format" cut.kv part
 				kevo-export -f hex cut.kv | cmp - all.hex
 				rm -r cut.kv

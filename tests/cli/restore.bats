@@ -3,44 +3,12 @@
 # kevo-restore: what comes out of archives, and that nothing does of those that
 # are cut, damaged or hostile.  backup.bats makes them.
 
-load common
+load backup
 setup() {
 	common_setup
-	grep -q . <(kevo-restore --version) || skip 'built without libarchive'
+	need_archives
 }
 teardown() { common_teardown; }
-
-records() {
-	awk -v from="$1" -v to="$2" -v what="$3" 'BEGIN {
-		for (i = from; i <= to; i++)
-			printf "key%05d\t%s value %d %060d\n", i, what, i, i
-	}'
-}
-
-make() {
-	kevo-init -q --set memtable_bytes=64K --set compaction=manual "$1"
-	records 1 900 first | kevo-import -q "$1"
-	kevo-compact --full "$1"
-	records 500 900 third | kevo-put -i -b 50 "$1"
-	kevo-compact --flush "$1"
-	records 600 1100 fourth | kevo-put -i -b 10 "$1"
-	kevo-delete "$1" key00010 key00011
-}
-
-# A small one with everything in it: a table, and two segments of log.
-make_small() {
-	kevo-init -q --set memtable_bytes=64K --set compaction=manual "$1"
-	kevo-put "$1" a 1
-	kevo-put "$1" b 2
-	kevo-compact --full "$1"
-	records 1 100 x | kevo-put -i -b 10 "$1"
-	records 1 400 y | kevo-put -i -b 10 "$1"
-	kevo-put "$1" c 3
-}
-
-same() {
-	cmp <(kevo-scan -m "$1") <(kevo-scan -m "$2")
-}
 
 # Nothing but what is named is here.
 only() {
@@ -48,9 +16,13 @@ only() {
 		sh -c 'ls -A | grep -v ^separate-stderr- | LC_ALL=C sort'
 }
 
+nothing_is_left() {
+	[ ! -e new.kv ] && [ ! -e .new.kv.restore ]
+}
+
 # refused STATUS GLOB COMMAND...: with one message, and nothing is left.
 refused() {
-	fails "$@" && [ ! -e new.kv ] && [ ! -e .new.kv.restore ]
+	fails "$@" && nothing_is_left
 }
 
 @test "restore: the same records, versions, settings and permissions" {
@@ -63,7 +35,7 @@ refused() {
 	matches "$stderr" 'kevo-restore: new.kv: restored: commit * of 20*Z, * records'
 	ok kevo-check new.kv
 	equal lines "${#lines[@]}" 1
-	same data.kv new.kv
+	same_data data.kv new.kv
 	cmp data.kv/kevo.conf new.kv/kevo.conf
 	cmp data.kv/FORMAT new.kv/FORMAT
 	for file in FORMAT LOCK PINS wal table; do
@@ -80,9 +52,9 @@ refused() {
 	kevo-backup data.kv >data.tar
 	mkdir new.kv
 	ok kevo-restore -q new.kv <data.tar
-	same data.kv new.kv
+	same_data data.kv new.kv
 	KEVO_DB=$PWD/other.kv ok kevo-restore -q @ - <data.tar
-	same data.kv other.kv
+	same_data data.kv other.kv
 	only data.kv data.tar new.kv other.kv
 }
 
@@ -126,7 +98,7 @@ refused() {
 	fails 73 './new.kv: not empty' kevo-restore new.kv data.tar
 	is 1 kevo-get new.kv mine
 	ok kevo-restore -q --force new.kv data.tar
-	same data.kv new.kv
+	same_data data.kv new.kv
 	mkdir dir && touch dir/file
 	fails 73 './dir: not empty, and no kevo database*' kevo-restore \
 		--force dir data.tar
@@ -171,7 +143,6 @@ refused() {
 	for model in model.*; do
 		v=${model#model.}
 		[ "$v" -le "$((last - 1))" ] || continue
-		[ -e "model.$((v))" ] || continue
 		rm -rf new.kv newer.kv
 		run kevo-restore -q --until="$v" new.kv 0.tar 1.tar 2.tar
 		if [ "$status" -ne 0 ]; then
@@ -284,7 +255,7 @@ refused() {
 			fi
 			equal "$how at $i" "$status" 75
 			[ "$(wc -l <err)" -eq 1 ]
-			[ ! -e new.kv ] && [ ! -e .new.kv.restore ]
+			nothing_is_left
 		done
 	done
 }
@@ -307,13 +278,13 @@ refused() {
 			status=0
 			kevo-restore -q new.kv bad 2>err || status=$?
 			case $status in
-			0)	same data.kv new.kv
+			0)	same_data data.kv new.kv
 				kevo-check -q new.kv
 				rm -r new.kv
 				;;
 			65 | 75)
 				[ "$(wc -l <err)" -eq 1 ]
-				[ ! -e new.kv ] && [ ! -e .new.kv.restore ]
+				nothing_is_left
 				;;
 			*)	echo "seed $seed: byte $at: $status: $(cat err)"
 				false
@@ -520,7 +491,7 @@ PY
 	exec 9>&-
 	[ -e .new.kv.restore ]
 	ok kevo-restore -q new.kv data.tar
-	same data.kv new.kv
+	same_data data.kv new.kv
 	only data.kv data.tar new.kv pipe
 }
 
@@ -553,7 +524,7 @@ PY
 		wait "$child" || status=$?
 		exec 9>&-
 		equal status "$status" "$((128 + $(kill -l $signal)))"
-		[ ! -e .new.kv.restore ] && [ ! -e new.kv ]
+		nothing_is_left
 	done
 }
 
@@ -564,7 +535,7 @@ PY
 	is "$(printf '%s\n' END FORMAT KEVO-BASE LOCK PINS SUMS epochs \
 		kevo.conf table version wal)" bash -c \
 		'bsdtar -xf data-2026-11-22.tar.zst && ls data'
-	same data.kv data
+	same_data data.kv data
 }
 
 @test "restore: story 13, to a point in time before a bad deploy" {

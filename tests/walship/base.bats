@@ -6,8 +6,7 @@
 load walship
 setup() {
 	common_setup
-	run kevo-walship base nothing --to x
-	[ "$status" -ne 69 ] || skip 'built without libarchive'
+	need_archives
 }
 teardown() { common_teardown; }
 
@@ -28,19 +27,15 @@ put() {
 	done
 }
 
-same() {
-	cmp <(kevo-scan -m "$1") <(kevo-scan -m "$2")
-}
-
 @test "base: through a pipe, a replica that goes on" {
 	make data.kv
 	kevo-walship base data.kv --to - | kevo-walship restore - --into r.kv
-	same data.kv r.kv
+	same_data data.kv r.kv
 	ok kevo-check -q r.kv
 	fails 77 'r.kv: a replica*' kevo-put r.kv k v
 	put data.kv 61 70
 	kevo-walship send data.kv --to - | kevo-walship recv --apply r.kv
-	same data.kv r.kv
+	same_data data.kv r.kv
 	is "$(kevo-walship pos data.kv)" kevo-walship pos r.kv
 }
 
@@ -101,7 +96,7 @@ same() {
 	put data.kv 76 80
 	ok kevo-walship send data.kv --to archive
 	ok kevo-walship restore archive --into all.kv
-	same data.kv all.kv
+	same_data data.kv all.kv
 	for n in 40 47 60 65 70 73 80; do
 		ok kevo-walship restore archive --into "at$n.kv" \
 			--until-seq "$n"
@@ -147,7 +142,7 @@ same() {
 	done
 	[ "$n" -ge 3 ]
 	ok kevo-walship restore archive --into again.kv
-	same data.kv again.kv
+	same_data data.kv again.kv
 }
 
 @test "base: --bwlimit is kept to" {
@@ -226,21 +221,7 @@ same() {
 }
 
 @test "drill: the units of systemd are right" {
-	need systemd-analyze
-	local unit
-	mkdir units
-	for unit in "$root"/contrib/systemd/kevo-walship-drill@.*; do
-		sed "s|/usr/bin/kevo-walship|$KEVO_BUILD/bin/kevo-walship|" \
-			"$unit" >"units/$(basename "$unit")"
-	done
-	cp units/kevo-walship-drill@.service \
-		units/kevo-walship-drill@srv-archive.service
-	cp units/kevo-walship-drill@.timer \
-		units/kevo-walship-drill@srv-archive.timer
-	SYSTEMD_LOG_LEVEL=warning run -0 systemd-analyze verify --man=no \
-		./units/kevo-walship-drill@srv-archive.service \
-		./units/kevo-walship-drill@srv-archive.timer
-	equal 'what it says' "$output" ''
+	units_are_right kevo-walship-drill srv-archive
 	# What the unit runs, as printed.
 	make data.kv
 	kevo-walship base data.kv --to archive

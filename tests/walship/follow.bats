@@ -196,8 +196,10 @@ switches() {
 	used=$(($(ticks "$sender") + $(ticks "$child") - used))
 	find p.kv r.kv | sort | diff before -
 	echo "sender slept $slept times, receiver $heard, $used ticks"
-	[ "$slept" -ge 3 ] && [ "$slept" -le 16 ]
-	[ "$heard" -ge 3 ] && [ "$heard" -le 16 ]
+	[ "$slept" -ge 3 ]
+	[ "$slept" -le 16 ]
+	[ "$heard" -ge 3 ]
+	[ "$heard" -le 16 ]
 	[ "$used" -le 4 ]
 	ends_after_term
 }

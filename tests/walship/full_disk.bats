@@ -8,11 +8,7 @@ setup() { common_setup; }
 teardown() { common_teardown; }
 
 @test "full disk: the slot furthest behind is cut, and writes go on" {
-	unshare -m true 2>/dev/null || skip 'no mount namespaces here'
 	full_disk() {
-		mkdir disk
-		mount -t tmpfs -o size=4M none disk || { echo no; return; }
-		cd disk || return
 		kevo-init -q --set memtable_bytes=64K --set compaction=manual \
 			--set table_bytes=64K a.kv
 		kevo-walship slot a.kv create behind --max-bytes none
@@ -30,19 +26,13 @@ teardown() { common_teardown; }
 		[ ! -e a.kv/slots/near/lost ] || echo 'near is lost'
 		kevo-scan -c a.kv
 	}
-	export -f full_disk
-	run -0 --separate-stderr unshare -m bash -c full_disk
-	[ "$output" != no ] || skip 'no tmpfs here'
+	on_disk 4M full_disk
 	equal output "$output" 1
 	equal 'standard error' "$stderr" ''
 }
 
 @test "full disk: a slot that stops writes is not cut" {
-	unshare -m true 2>/dev/null || skip 'no mount namespaces here'
 	full_disk() {
-		mkdir disk
-		mount -t tmpfs -o size=4M none disk || { echo no; return; }
-		cd disk || return
 		kevo-init -q --set memtable_bytes=64K --set compaction=manual \
 			--set table_bytes=64K a.kv
 		kevo-walship slot a.kv create r1 --max-bytes none \
@@ -56,8 +46,6 @@ teardown() { common_teardown; }
 		[ "$i" -lt 20 ] || echo 'no write failed'
 		[ ! -e a.kv/slots/r1/lost ] || echo 'r1 is lost'
 	}
-	export -f full_disk
-	run -0 --separate-stderr unshare -m bash -c full_disk
-	[ "$output" != no ] || skip 'no tmpfs here'
+	on_disk 4M full_disk
 	equal output "$output" ''
 }

@@ -5,7 +5,7 @@
 load walship
 setup() {
 	common_setup
-	kevo-walship base --help | grep -q libarchive && skip 'no libarchive'
+	need_archives
 	kevo-init -q a.kv
 	for i in 1 2 3 4; do
 		commits a.kv "$((10 * i))" "$((10 * i + 8))"

@@ -215,7 +215,7 @@ teardown() { common_teardown; }
 			run "${recv[@]}"
 			[ "$status" -eq 0 ] || [ "$status" -eq 75 ] ||
 				{ echo "$how $signal: $output"; return 1; }
-			[ ! -e "b/$wal/$large" ]
+			[ ! -e "b/wal/${wal##*/}/$large" ]
 		done
 	done
 	rsync -a --partial-dir=.part "$wal/" in/

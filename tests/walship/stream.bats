@@ -35,18 +35,23 @@ teardown() { common_teardown; }
 	fails 77 '*' kevo-walship recv --apply p.kv <all.ship
 }
 
+# all_segments: each that p.kv has completed is in arc, byte for byte.
+all_segments() {
+	local seg sealed=0
+	for seg in arc/wal/*/*.seg; do
+		sealed=$((sealed + 1))
+		cmp "$seg" "$(segments p.kv | sed -n "${sealed}p")" || return
+	done
+	equal 'sealed segments' "$sealed" $(($(segments p.kv | wc -l) - 1))
+}
+
 @test "stream: an archive gets segments byte for byte, and a tail" {
 	kevo-config p.kv set memtable_bytes=64K wal_keep=1G
 	kevo-compact --full p.kv
 	records 3000 m | kevo-put -i -b 10 p.kv
 	[ "$(segments p.kv | wc -l)" -gt 2 ]
 	ok kevo-walship recv --to arc < <(kevo-walship send p.kv --to -)
-	sealed=0
-	for seg in arc/wal/*/*.seg; do
-		sealed=$((sealed + 1))
-		cmp "$seg" "$(segments p.kv | sed -n "${sealed}p")"
-	done
-	equal 'sealed segments' "$sealed" $(($(segments p.kv | wc -l) - 1))
+	all_segments
 	tail=$(echo arc/state/tail/*.open)
 	cmp -n "$(stat -c %s "$tail")" "$tail" \
 		"$(segments p.kv | tail -n 1)"
@@ -55,12 +60,7 @@ teardown() { common_teardown; }
 	ok kevo-walship recv --to arc < <(kevo-walship send p.kv --to -)
 	records 2000 z | kevo-put -i -b 10 p.kv
 	ok kevo-walship recv --to arc < <(kevo-walship send p.kv --to -)
-	sealed=0
-	for seg in arc/wal/*/*.seg; do
-		sealed=$((sealed + 1))
-		cmp "$seg" "$(segments p.kv | sed -n "${sealed}p")"
-	done
-	equal 'sealed segments' "$sealed" $(($(segments p.kv | wc -l) - 1))
+	all_segments
 }
 
 @test "stream: cut anywhere, it is 75, and the next one goes on" {

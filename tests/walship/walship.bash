@@ -45,9 +45,9 @@ make_archive() {
 	rm "$2/text"
 }
 
-# replica FROM TO: a copy of a database that nobody has open.
+# replica FROM TO: a copy of a database that nobody has open, as a replica.
 replica() {
-	cp -r "$1" "$2"
+	cp -a "$1" "$2"
 	rm -rf "$2/shm"
 	printf 'replica\nprimary db1\n' >"$2/role"
 }
@@ -80,11 +80,6 @@ same_log() {
 		echo "$seg is not in the log of $1"
 		return 1
 	done
-}
-
-# same_data DB DB: the same records, with the same versions.
-same_data() {
-	cmp <(kevo-scan -m "$1") <(kevo-scan -m "$2")
 }
 
 # same_place WHAT WHAT: the same position.
