@@ -10,6 +10,7 @@ load faults
 setup() {
 	common_setup
 	[ -z "${KEVO_SAN-}" ] || skip 'a sanitizer wants to be preloaded first'
+	in_memory
 	every_most=9
 	database p.kv
 	commits p.kv 1 9

@@ -2,7 +2,7 @@
 # A command, struck at each of its system calls that reach a directory.
 
 # struck WHAT DIR INPUT COMMAND...: run it with WHAT at its K-th call in DIR; 1
-# if there was no such call.  KEVO_LONG does all of them.
+# if there was no such call, and fired is empty.
 struck() {
 	local what=$1 dir=$2 in=$3 status=0
 	shift 3
@@ -12,7 +12,9 @@ struck() {
 		<"$in" 2>err & # so that the shell says nothing of a kill
 	wait $! || status=$?
 	echo "$what: status $status: $(tail -n 1 err)" >told
-	grep -q '^fired -' count && return 1
+	fired=$(sed -n 's/^fired //p' count)
+	[ "$fired" != - ] || fired=
+	[ -n "$fired" ] || return
 	case $what in
 	*kill*) [ "$status" -eq 137 ] ;;
 	*) [ "$status" -ne 137 ] && [ "$status" -ne 139 ] &&
@@ -20,15 +22,16 @@ struck() {
 	esac || { cat told count; kill -TERM $$; }
 }
 
-# every WHAT FUNCTION: for each K; without KEVO_LONG up to every_most (3) are
-# passed over at a time.
+# every WHAT FUNCTION: for each K until there is no such call.  Without
+# KEVO_LONG up to every_most (3) are passed over at a time, fewer at first.
 every() {
-	local what=$1 k=0 step=1
+	local what=$1 k=1 n=0 most=${every_most:-3}
 	shift
-	while k=$((k + step)); do
-		"$@" "any:$k:$what" || break
-		[ -n "${KEVO_LONG-}" ] || step=$((1 + RANDOM % ${every_most:-3}))
+	[ -z "${KEVO_LONG-}" ] || most=1
+	while "$@" "any:$k:$what"; do
+		n=$((n + 1))
+		k=$((k + 1 + RANDOM % (k < most ? k : most)))
 	done
-	echo "$what: up to call $k"
-	[ "$k" -gt 8 ]
+	echo "$what: $n calls, up to $k ($fired)"
+	[ -z "$fired" ] && [ "$n" -gt 3 ]
 }

@@ -88,6 +88,8 @@ teardown() { common_teardown; }
 @test "status: 200,000 segments take less than a second" {
 	[ -z "${KEVO_SAN-}" ] || skip 'it measures time'
 	# What they hold is not looked at, so they need not hold anything.
+	in_memory
+	cp -r "$OLDPWD/ar" .
 	epoch=ar/wal/00000002
 	mkdir "$epoch"
 	awk -v dir="$epoch" 'BEGIN { for (i = 31; i <= 200000; i++)
@@ -100,7 +102,6 @@ teardown() { common_teardown; }
 	took=$((($(date +%s%N) - start) / 1000000))
 	echo "$took ms"
 	[ "$took" -lt 1000 ]
-	rm -r "$epoch"
 }
 
 @test "verify: damage in an archive is found, whatever kind" {

@@ -10,6 +10,7 @@ load faults
 setup() {
 	common_setup
 	[ -z "${KEVO_SAN-}" ] || skip 'a sanitizer wants to be preloaded first'
+	in_memory
 	records 40 | kevo-put -i -b 9 p.kv
 	kevo-config p.kv set wal_keep=1G
 	replica p.kv before.kv
