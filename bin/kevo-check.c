@@ -281,6 +281,8 @@ main(int argc, char *argv[])
 		cli_die_by_signal();
 	if (rc < 0)
 		cli_die(cli_status(rc), "%s", out.msg);
+	cli_progress_bytes("checked", out.bytes, out.bytes);
+	cli_progress_done("checked", CLI_NO_RECORDS);
 	if (r.json)
 		put_result(&r, &out);
 	else

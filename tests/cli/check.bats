@@ -247,6 +247,18 @@ first() {
 	ok kevo-check -q a.kv
 }
 
+@test "check: a repair that waits is ended by a signal, and does nothing" {
+	make a.kv
+	hold a.kv
+	flip "$(first a.kv/wal)" 30000
+	background kevo-check -q -w inf --repair a.kv
+	wait_for sh -c "ls -l /proc/$child/fd | grep -q LOCK"
+	kill -TERM "$child"
+	ends 143
+	release
+	run -1 kevo-check -q a.kv
+}
+
 @test "check: readers beside a repair go on" {
 	make a.kv
 	kevo-get -i a.kv <<<key00500 >want
@@ -283,9 +295,13 @@ first() {
 	matches "$output" '*note: a.kv/version: 1 file tmp.*'
 }
 
-@test "check: progress, and a signal" {
+@test "check: progress" {
 	make a.kv
 	run -0 --separate-stderr kevo-check -q --progress=numeric a.kv
+	equal output "$output" ''
+	matches "$stderr" '*100'
+	run -0 --separate-stderr kevo-check -q --progress=always a.kv
+	matches "$stderr" 'kevo-check: checked * KiB'
 	run -64 kevo-check --progress=often a.kv
 	need_terminal
 	run -0 terminal 'kevo-check --progress=always a.kv'
@@ -299,19 +315,7 @@ first() {
 }
 
 @test "check: the units of systemd are right" {
-	need systemd-analyze
-	local unit
-	mkdir units
-	for unit in "$root"/contrib/systemd/kevo-check@.*; do
-		sed "s|/usr/bin/kevo-check|$KEVO_BUILD/bin/kevo-check|" \
-			"$unit" >"units/$(basename "$unit")"
-	done
-	cp units/kevo-check@.service units/kevo-check@srv-data.kv.service
-	cp units/kevo-check@.timer units/kevo-check@srv-data.kv.timer
-	SYSTEMD_LOG_LEVEL=warning run -0 systemd-analyze verify --man=no \
-		./units/kevo-check@srv-data.kv.service \
-		./units/kevo-check@srv-data.kv.timer
-	equal 'what it says' "$output" ''
+	units_are_right kevo-check srv-data.kv
 }
 
 @test "check: role, epochs, slots and orphans that are damaged, and strays" {
