@@ -189,7 +189,7 @@ look_at_ends(struct salvage *s, uint64_t len, uint64_t number,
 	    kv_table_tail_decode(b + len - KV_TABLE_TAIL, len, &tail,
 	    &shape) == NULL && tail.number == number &&
 	    memcmp(tail.id, id, 16) == 0 &&
-	    get_le64(b + len - KV_TABLE_TAIL + 176) ==
+	    get_le64(b + len - KV_TABLE_TAIL + KV_TAIL_HASHED) ==
 	    kv_table_tail_hash(b + len - KV_TABLE_TAIL, b + len -
 	    KV_TABLE_TAIL - shape.keys_len, shape.keys_len)) {
 		s->end = tail.data_len;
