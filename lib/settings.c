@@ -52,8 +52,8 @@ row(BLOCK_BYTES, "block_bytes", SIZE, NULL, K, M, 4 * K, \
     "More: better compression, a smaller index, quicker scans.  Less: a get " \
     "from a compressed table has less to decompress.  It holds for new " \
     "tables.") \
-row(RESTART_INTERVAL, "restart_interval", COUNT, NULL, 1, 256, 16, \
-    "1 to 256", "16", \
+row(RESTART_INTERVAL, "restart_interval", COUNT, NULL, 1, 255, 16, \
+    "1 to 255", "16", \
     "records of a block between two keys that are written in full", \
     "More: smaller tables.  Less: fewer keys to go through for one get.  It " \
     "holds for new tables.") \

@@ -64,6 +64,30 @@ segments() {
 	is 0 kevo-scan -c a.kv
 }
 
+@test "compact: tables are right at both ends of what the settings allow" {
+	local block restart codec hash
+	records 0 3000 >in
+	sort in >want
+	for block in 1K 1M; do
+		for restart in 1 255; do
+			for codec in none lz4 zstd; do
+				hash=on
+				[ "$codec" = none ] || hash=off
+				kevo-init -q --set compaction=manual --set sync=none \
+					--set "block_bytes=$block" --set "hash_index=$hash" \
+					--set "restart_interval=$restart" \
+					--set "compression=$codec" a.kv
+				kevo-put -i a.kv <in
+				kevo-compact --full a.kv
+				ok kevo-check -q a.kv
+				kevo-scan a.kv | cmp - want
+				cut -f1 in | kevo-get -i a.kv | cmp - in
+				rm -r a.kv
+			done
+		done
+	done
+}
+
 @test "compact: -n says what is due and does nothing" {
 	small a.kv
 	records 0 3000 | kevo-put -i a.kv

@@ -64,6 +64,9 @@ teardown() { common_teardown; }
 	fails 64 'xyzzy: no such setting' kevo-config a.kv unset levels xyzzy
 	fails 64 'levels: NAME=VALUE expected' kevo-config a.kv set levels
 	fails 64 '*levels: 9 *2 to 8' kevo-config a.kv set sync=none levels=9
+	# A group of a table counts its records in a byte.
+	fails 64 '*restart_interval: 256 *1 to 255' \
+		kevo-config a.kv set restart_interval=256
 	fails 64 '*sync: maybe *full, batch or none' kevo-config a.kv set sync=maybe
 	fails 64 '*stall_segments: 8 is below memtables, which is 9' \
 		kevo-config a.kv set memtables=9
