@@ -12,6 +12,13 @@
 
 #define ROW_DRY_RUN(help) { 'n', 'n', "dry-run", CLI_NONE, NULL, help }
 
+/* How far: walship_until() takes them. */
+enum { OPT_UNTIL_SEQ = 380, OPT_UNTIL_TIME };
+#define ROW_UNTIL_SEQ(help) \
+	{ OPT_UNTIL_SEQ, 0, "until-seq", CLI_REQUIRED, "N", help }
+#define ROW_UNTIL_TIME(help) \
+	{ OPT_UNTIL_TIME, 0, "until-time", CLI_REQUIRED, "TIME", help }
+
 struct kevo;
 struct kv_archive;
 struct kv_env;
@@ -48,6 +55,13 @@ void walship_words_check(const struct walship_words *w, int min, int max,
 /* A point in time, RFC 3339 or Unix seconds, in nanoseconds and not 0; or the
  * program ends with 64. */
 uint64_t walship_time(const char *what, const char *s);
+
+/* One of the two options: the last commit, or the time in nanoseconds.  What
+ * was not given stays as it is; both of them, or a commit 0, are 64. */
+struct walship_until {
+	uint64_t seq, ns;	/* 0: not given */
+};
+void walship_until(struct walship_until *u, int id, const char *arg);
 
 /* Open an archive, or end the program. */
 struct kv_archive *walship_archive_open(const char *path);

@@ -23,8 +23,7 @@
 #include "walship_archive.h"
 #include "walship_watch.h"
 
-enum { OPT_INTO = 400, OPT_FOLLOW, OPT_DELAY, OPT_UNTIL_SEQ,
-	OPT_UNTIL_TIME };
+enum { OPT_INTO = 400, OPT_FOLLOW, OPT_DELAY };
 
 static const struct cli_opt opts[] = {
 	{ OPT_INTO, 0, "into", CLI_REQUIRED, "DB", "the replica" },
@@ -32,10 +31,8 @@ static const struct cli_opt opts[] = {
 	    "go on as the archive grows" },
 	{ OPT_DELAY, 0, "delay", CLI_REQUIRED, "TIME",
 	    "only commits that are so old (90, 5m, 4h)" },
-	{ OPT_UNTIL_SEQ, 0, "until-seq", CLI_REQUIRED, "N",
-	    "up to commit N, and end there" },
-	{ OPT_UNTIL_TIME, 0, "until-time", CLI_REQUIRED, "TIME",
-	    "up to the last commit at TIME, and end there" },
+	ROW_UNTIL_SEQ("up to commit N, and end there"),
+	ROW_UNTIL_TIME("up to the last commit at TIME, and end there"),
 	ROW_DRY_RUN("say what would be applied"),
 	ROW_QUIET,
 	ROW_VERBOSE,
@@ -209,7 +206,8 @@ open_both(struct apply *p, const char *archive, const char *into)
 }
 
 static void
-option(struct apply *p, const char **into, int id, const char *arg)
+option(struct apply *p, const char **into, struct walship_until *until,
+    int id, const char *arg)
 {
 	switch (id) {
 	case OPT_INTO:
@@ -224,10 +222,8 @@ option(struct apply *p, const char **into, int id, const char *arg)
 			cli_usage("--delay: inf would never end");
 		break;
 	case OPT_UNTIL_SEQ:
-		p->until_seq = cli_number("--until-seq", arg, UINT64_MAX - 1);
-		break;
 	case OPT_UNTIL_TIME:
-		p->until_ns = walship_time("--until-time", arg);
+		walship_until(until, id, arg);
 		break;
 	case 'n':
 		p->dry_run = 1;
@@ -237,8 +233,8 @@ option(struct apply *p, const char **into, int id, const char *arg)
 int
 walship_apply(struct cli_args *a)
 {
-	struct apply p = { .delay_ms = -1, .until_seq = UINT64_MAX,
-		.until_ns = UINT64_MAX };
+	struct apply p = { .delay_ms = -1 };
+	struct walship_until until = { 0, 0 };
 	struct cli_open_opts common = { 0, NULL, NULL, NULL };
 	const char *into = NULL;
 	struct walship_words w;
@@ -247,7 +243,9 @@ walship_apply(struct cli_args *a)
 	walship_words_init(&w);
 	while ((id = walship_next(a, &w)) != 0)
 		if (!cli_common(&common, a, id))
-			option(&p, &into, id, a->arg);
+			option(&p, &into, &until, id, a->arg);
+	p.until_seq = until.seq != 0 ? until.seq : UINT64_MAX;
+	p.until_ns = until.ns != 0 ? until.ns : UINT64_MAX;
 	walship_words_check(&w, 1, 1, "ARCHIVE");
 	if (into == NULL)
 		cli_usage("--into is missing");

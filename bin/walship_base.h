@@ -9,6 +9,7 @@
 #include "ship/archive.h"
 #include "ship/base.h"
 #include "ship/restore.h"
+#include "walship.h"
 
 /* The name of a base in an archive, below it. */
 void walship_base_name(char buf[KV_ARCHIVE_PATH_LEN],
@@ -20,8 +21,7 @@ void walship_base_name(char buf[KV_ARCHIVE_PATH_LEN],
  */
 struct walship_recover {
 	const char *from, *into;
-	uint64_t until_seq;	/* 0: as until_ns says */
-	uint64_t until_ns;	/* 0: all there is */
+	struct walship_until until;	/* neither: all there is */
 	int detached;		/* a primary by itself, no replica */
 	int dry_run;
 };

@@ -112,6 +112,18 @@ walship_time(const char *what, const char *s)
 	return ns;
 }
 
+void
+walship_until(struct walship_until *u, int id, const char *arg)
+{
+	if (id == OPT_UNTIL_TIME)
+		u->ns = walship_time("--until-time", arg);
+	else if ((u->seq = cli_number("--until-seq", arg,
+	    UINT64_MAX - 1)) == 0)
+		cli_usage("--until-seq: commits begin with 1");
+	if (u->seq != 0 && u->ns != 0)
+		cli_usage("--until-seq and --until-time do not go together");
+}
+
 /* ---- archives ---------------------------------------------------------- */
 
 void

@@ -18,16 +18,13 @@
 #include "walship_base.h"
 #include "when.h"
 
-enum { OPT_INTO = 740, OPT_UNTIL_SEQ, OPT_UNTIL_TIME, OPT_MAX_TIME,
-	OPT_CHECK };
+enum { OPT_INTO = 740, OPT_MAX_TIME, OPT_CHECK };
 
 static const struct cli_opt opts[] = {
 	{ OPT_INTO, 0, "into", CLI_REQUIRED, "DIR",
 	    "a directory to restore in; nothing stays there" },
-	{ OPT_UNTIL_SEQ, 0, "until-seq", CLI_REQUIRED, "N",
-	    "as of commit N" },
-	{ OPT_UNTIL_TIME, 0, "until-time", CLI_REQUIRED, "TIME",
-	    "as of the last commit at TIME" },
+	ROW_UNTIL_SEQ("as of commit N"),
+	ROW_UNTIL_TIME("as of the last commit at TIME"),
 	{ OPT_MAX_TIME, 0, "max-time", CLI_REQUIRED, "TIME",
 	    "fail if it takes longer (90, 30m)" },
 	{ OPT_CHECK, 0, "check", CLI_REQUIRED, "COMMAND",
@@ -159,11 +156,8 @@ option(int id, const char *arg)
 		drill.o.into = arg;
 		break;
 	case OPT_UNTIL_SEQ:
-		drill.o.until_seq = cli_number("--until-seq", arg,
-		    UINT64_MAX - 1);
-		break;
 	case OPT_UNTIL_TIME:
-		drill.o.until_ns = walship_time("--until-time", arg);
+		walship_until(&drill.o.until, id, arg);
 		break;
 	case OPT_MAX_TIME:
 		drill.max_ms = cli_duration_ms("--max-time", arg);
@@ -190,8 +184,6 @@ parse(struct cli_args *a)
 	walship_words_check(&w, 1, 1, "ARCHIVE");
 	if (drill.o.into == NULL)
 		cli_usage("--into is missing");
-	if (drill.o.until_seq != 0 && drill.o.until_ns != 0)
-		cli_usage("--until-seq and --until-time do not go together");
 	if (strcmp(w.word[0], "-") == 0)
 		cli_usage("a drill needs an archive to tell of it");
 	drill.o.from = w.word[0];

@@ -21,14 +21,12 @@
 #include "walship_base.h"
 #include "when.h"
 
-enum { OPT_INTO = 720, OPT_UNTIL_SEQ, OPT_UNTIL_TIME, OPT_DETACHED };
+enum { OPT_INTO = 720, OPT_DETACHED };
 
 static const struct cli_opt opts[] = {
 	{ OPT_INTO, 0, "into", CLI_REQUIRED, "DB", "where it is to be" },
-	{ OPT_UNTIL_SEQ, 0, "until-seq", CLI_REQUIRED, "N",
-	    "as of commit N" },
-	{ OPT_UNTIL_TIME, 0, "until-time", CLI_REQUIRED, "TIME",
-	    "as of the last commit at TIME" },
+	ROW_UNTIL_SEQ("as of commit N"),
+	ROW_UNTIL_TIME("as of the last commit at TIME"),
 	{ OPT_DETACHED, 0, "detached", CLI_NONE, NULL,
 	    "no replica, but a primary by itself" },
 	ROW_DRY_RUN("say what would be restored, write nothing"),
@@ -115,9 +113,9 @@ parent_of(struct bases *l, const struct kv_base *b)
 static int
 is_early(const struct kv_base *b, const struct walship_recover *o)
 {
-	if (o->until_seq != 0)
-		return b->start.seq <= o->until_seq;
-	return o->until_ns == 0 || b->time_ns <= o->until_ns;
+	if (o->until.seq != 0)
+		return b->start.seq <= o->until.seq;
+	return o->until.ns == 0 || b->time_ns <= o->until.ns;
 }
 
 static int
@@ -172,12 +170,12 @@ apply(const struct walship_recover *o, const char *path)
 	argv[n++] = (char *)(uintptr_t)o->from;
 	argv[n++] = into;
 	argv[n++] = (char *)(uintptr_t)path;
-	if (o->until_seq != 0) {
-		snprintf(seq, sizeof(seq), "%" PRIu64, o->until_seq);
+	if (o->until.seq != 0) {
+		snprintf(seq, sizeof(seq), "%" PRIu64, o->until.seq);
 		argv[n++] = opt_seq;
 		argv[n++] = seq;
-	} else if (o->until_ns != 0) {
-		when_print(until, o->until_ns);
+	} else if (o->until.ns != 0) {
+		when_print(until, o->until.ns);
 		argv[n++] = opt_time;
 		argv[n++] = until;
 	}
@@ -215,10 +213,10 @@ look(const struct walship_recover *o, const char *path,
 	struct kevo *db = open_result(path);
 	int rc = kv_position_now(db, KV_AT_SYNCED, &out->at);
 
-	if (rc == 0 && o->until_seq != 0 && out->at.seq != o->until_seq) {
+	if (rc == 0 && o->until.seq != 0 && out->at.seq != o->until.seq) {
 		kv_ship_fail(&db->env, KV_SHIP_GAP, "%s: need commit %"
 		    PRIu64 ", %s ends with %" PRIu64 "; nothing was restored",
-		    o->into, o->until_seq, o->from, out->at.seq);
+		    o->into, o->until.seq, o->from, out->at.seq);
 		rc = KV_SHIP_GAP;
 	}
 	if (rc == 0 && o->detached)
@@ -304,10 +302,10 @@ static void
 set_until(struct kv_restore_options *r, const struct walship_recover *o,
     const struct found *f)
 {
-	if (f == NULL || o->until_seq < f->base.end.seq)
-		r->until_seq = o->until_seq;
-	if (f == NULL || o->until_ns < f->base.time_ns)
-		r->until_ns = o->until_ns;
+	if (f == NULL || o->until.seq < f->base.end.seq)
+		r->until_seq = o->until.seq;
+	if (f == NULL || o->until.ns < f->base.time_ns)
+		r->until_ns = o->until.ns;
 }
 
 static void
@@ -320,9 +318,9 @@ build(const struct walship_recover *o, const struct found *f,
 		walship_fail(&work.env, rc);
 	if (o->dry_run)
 		return;
-	if (f != NULL && out->at_end && out->at.seq != o->until_seq)
+	if (f != NULL && out->at_end && out->at.seq != o->until.seq)
 		apply(o, kv_restore_path(work.r));
-	else if (o->until_ns != 0 && out->at.seq == 0)
+	else if (o->until.ns != 0 && out->at.seq == 0)
 		cli_note("%s: no commit is as old as that: what is restored "
 		    "is empty", o->from);
 	look(o, kv_restore_path(work.r), out);
@@ -369,12 +367,8 @@ option(struct walship_recover *o, int id, const char *arg)
 		o->into = arg;
 		break;
 	case OPT_UNTIL_SEQ:
-		o->until_seq = cli_number("--until-seq", arg, UINT64_MAX - 1);
-		if (o->until_seq == 0)
-			cli_usage("--until-seq: commits begin with 1");
-		break;
 	case OPT_UNTIL_TIME:
-		o->until_ns = walship_time("--until-time", arg);
+		walship_until(&o->until, id, arg);
 		break;
 	case OPT_DETACHED:
 		o->detached = 1;
@@ -388,7 +382,7 @@ int
 walship_restore(struct cli_args *a)
 {
 	struct cli_open_opts common = { 0, NULL, NULL, NULL };
-	struct walship_recover o = { NULL, NULL, 0, 0, 0, 0 };
+	struct walship_recover o = { NULL, NULL, { 0, 0 }, 0, 0 };
 	char at[KV_POSITION_LEN], when[WHEN_LEN];
 	struct kv_restored out;
 	struct walship_words w;
@@ -401,8 +395,6 @@ walship_restore(struct cli_args *a)
 	walship_words_check(&w, 1, 1, "ARCHIVE");
 	if (o.into == NULL)
 		cli_usage("--into is missing");
-	if (o.until_seq != 0 && o.until_ns != 0)
-		cli_usage("--until-seq and --until-time do not go together");
 	o.from = w.word[0];
 	cli_signals();
 	walship_recover(&o, &out);

@@ -207,6 +207,12 @@ put() {
 	ok kevo-walship drill archive --into room --max-time 1m \
 		--check '[ "$(kevo-get @ n)" = 60 ]'
 	matches "$(cat archive/state/drills)" '20*Z good, commit 60, *'
+	for verb in apply restore drill; do
+		fails 64 '--until-seq: commits begin with 1*' kevo-walship \
+			$verb archive --into room --until-seq 0
+		fails 64 '*do not go together*' kevo-walship $verb archive \
+			--into room --until-seq 1 --until-time 1700000000
+	done
 	fails 87 'failed: "exit 3": exit 3 *' kevo-walship drill archive \
 		--into room --check 'exit 3'
 	fails 87 'failed: *the limit is 0' kevo-walship drill archive \
