@@ -430,6 +430,54 @@ with_records() {
 	[ "$status" -eq 0 ] || { echo "$output"; return 1; }
 }
 
+@test "standard descriptors that are closed never become a file of it" {
+	local fd name
+	# looks NAME PID: none of its first three is a file of the database.
+	looks() {
+		for fd in 0 1 2; do
+			name=$(readlink "/proc/$2/fd/$fd") || continue
+			[[ $name != *a.kv* ]] || { echo "$1: $fd is $name"; return 1; }
+		done
+	}
+	opened() { ls -l "/proc/$child/fd" | grep -q a.kv; }
+	kevo-init -q --set memtable_bytes=64K --set sync=none a.kv
+	seq 20000 | kevo-put -ik a.kv
+	mkfifo to out
+	kevo-put -i -b 1 a.kv <to >&- 2>&- 3>&- &
+	child=$!
+	children+=("$child")
+	exec 8>to
+	echo $'k\tv' >&8
+	wait_for kevo-get a.kv k
+	looks kevo-put "$child"
+	# Where would this go?
+	echo bad >&8
+	exec 8>&-
+	ends 65
+	kevo-scan a.kv >out <&- 2>&- 3>&- &
+	child=$!
+	children+=("$child")
+	exec 7<out
+	hear
+	looks kevo-scan "$child"
+	cat <&7 >/dev/null
+	exec 7<&-
+	ends 0
+	kevo-compact --watch=0.05 a.kv <&- >&- 2>&- 3>&- &
+	child=$!
+	children+=("$child")
+	wait_for opened
+	looks kevo-compact "$child"
+	kill -TERM "$child"
+	ends 143
+	# What is said is said to nobody, and what is said is in no file.
+	kevo-put -v --if-absent a.kv k w <&- >&- 2>&- || [ $? -eq 1 ]
+	kevo-compact --full -v a.kv <&- >&- 2>&-
+	kevo-incr a.kv n <&- >&- 2>&- || [ $? -eq 74 ]
+	ok kevo-check -q a.kv
+	is 20002 kevo-scan -c a.kv
+}
+
 @test "files are made in the database, never in TMPDIR" {
 	mkdir tmp
 	export TMPDIR=$PWD/tmp
