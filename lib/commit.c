@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "compact.h"
 #include "count.h"
 #include "join.h"
 #include "lock.h"
@@ -320,7 +321,8 @@ make_room(struct kevo *db, uint64_t total, uint64_t nops, struct kv_seg **out)
 		return rc;
 	if (kv_tail(c)->off + total + KV_SEAL_LEN > s->log_len ||
 	    (rc = kv_index_grow(db, s, nops)) == KV_RETRY) {
-		if ((rc = kv_slots_may_grow(db)) != 0)
+		if ((rc = kv_slots_may_grow(db)) != 0 ||
+		    (rc = kv_debt_may_grow(db)) != 0)
 			return rc;
 		rc = kv_rotate(db, total, nops, NULL);
 		if (rc == KEVO_EUNKNOWN)

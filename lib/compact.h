@@ -50,6 +50,7 @@ struct kv_work {
 	uint64_t untold;	/* bytes since the clock was looked at */
 	uint64_t deleted, expired;	/* of p.dropped */
 	int merging;		/* then a flush may come in between */
+	int flushing;		/* we have FLUSH */
 	int tight;		/* this flush takes one segment, and may take
 				 * the reserve */
 	struct kv_mark merge;	/* when it began */
@@ -204,8 +205,13 @@ void kv_out_release(struct kv_out *o, int remove);
  */
 int kv_flush(struct kv_work *w, uint64_t *n);
 
-/* How many sealed segments wait for it, after version v. */
+/* Tell everybody that who has FLUSH, which is us, gets on. */
+void kv_flush_beat(struct kv_work *w);
+
+/* How many sealed segments wait for it, after version v; and as far as
+ * control knows. */
 uint64_t kv_sealed(const struct kevo *db, const struct kv_version *v);
+uint64_t kv_sealed_now(const struct kevo *db);
 
 /* ---- compact_pick.c ---------------------------------------------------- */
 
@@ -323,6 +329,13 @@ int kv_merge_once(struct kv_work *w, int *did);
  * Whatever fails here is found again by who compacts next.
  */
 void kv_after_rotate(struct kevo *db);
+
+/*
+ * Under WRITER, before a rotation: KEVO_EBUSY if there are stall_segments
+ * sealed already, and who brings them into tables has not got on for stall_ms,
+ * as one that is stopped.
+ */
+int kv_debt_may_grow(struct kevo *db);
 
 /* The end of a commit: kv_publish(), and that. */
 int kv_finish_commit(struct kevo *db, uint64_t seq, enum kevo_sync sync);

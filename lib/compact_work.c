@@ -92,14 +92,11 @@ keep_pace(struct kv_work *w, uint64_t bytes)
 static int
 flush_between(struct kv_work *w)
 {
-	const struct kv_control *c = w->db->ctl;
-	uint64_t sealed = atomic_load_explicit(&c->active,
-	    memory_order_relaxed) - atomic_load_explicit(&c->first,
-	    memory_order_relaxed);
 	uint64_t n;
 	int rc;
 
-	if (!w->merging || sealed < kv_setting(c, KV_SET_MEMTABLES))
+	if (!w->merging || kv_sealed_now(w->db) < kv_setting(w->db->ctl,
+	    KV_SET_MEMTABLES))
 		return 0;
 	w->merging = 0;
 	if ((rc = kv_flush(w, &n)) == 0 && n > 0)
@@ -122,6 +119,8 @@ kv_work_step(struct kv_work *w, uint64_t bytes_read, uint64_t bytes_written)
 	if (w->untold < STEP_BYTES)
 		return 0;
 	w->untold = 0;
+	if (w->flushing)
+		kv_flush_beat(w);
 	if ((rc = flush_between(w)) != 0)
 		return rc;
 	return kv_work_tell(w);

@@ -121,8 +121,11 @@ struct kv_control {
 	_Atomic uint32_t role;
 	uint32_t pad;
 
+	/* Of FLUSH; since it got on last.  since_ms 0: nobody. */
+	struct kv_holder flusher;
+
 	/* For fields to come; the counters behind stay in their place. */
-	uint64_t room[29];
+	uint64_t room[23];
 
 	struct kv_hot_counters hot;	/* to the end of the first page */
 	struct kv_counters cold;	/* all of the second */

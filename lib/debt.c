@@ -12,6 +12,7 @@
  * segments are more than `memtables` all the same, it flushes them itself; if
  * another process is at that, it waits, the longer the more there are, and at
  * `stall_segments` for as long as it takes, but never longer than `stall_ms`.
+ * If that process does not get on, no segment is begun beyond these.
  * A level 0 that grows slows it down in the same way.
  *
  * No lock is held meanwhile, but for FLUSH while it flushes.
@@ -126,6 +127,27 @@ reduce(struct kevo *db, struct debt *d)
 	wait_until_below(db, KV_STALL_LEVEL0, DEPTH_SLOW * level0,
 	    patience_ms(d->depth, DEPTH_SLOW * level0, DEPTH_STOP * level0,
 	    most), most);
+}
+
+int
+kv_debt_may_grow(struct kevo *db)
+{
+	const struct kv_control *c = db->ctl;
+	int64_t most = (int64_t)kv_setting(c, KV_SET_STALL_MS), since;
+	uint64_t n = kv_sealed_now(db);
+	char who[96];
+
+	since = (int64_t)atomic_load_explicit(&c->flusher.since_ms,
+	    memory_order_relaxed);
+	if (n < kv_setting(c, KV_SET_STALL_SEGMENTS) || most == 0 ||
+	    since == 0 || kv_mono_ms() - since < most ||
+	    kv_setting(c, KV_SET_COMPACTION) != KV_COMPACTION_AUTO ||
+	    !kv_flushing_other(db->lock_fd))
+		return 0;
+	kv_holder_describe(&c->flusher, who, sizeof(who));
+	return kv_fail(&db->env, KEVO_EBUSY, "%s: busy: %llu segments of log "
+	    "wait for a flush that does not get on: %s", db->path,
+	    (unsigned long long)n, who);
 }
 
 void

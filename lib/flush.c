@@ -563,6 +563,13 @@ kv_sealed(const struct kevo *db, const struct kv_version *v)
 	return active > v->first_segment ? active - v->first_segment : 0;
 }
 
+uint64_t
+kv_sealed_now(const struct kevo *db)
+{
+	return atomic_load_explicit(&db->ctl->active, memory_order_relaxed) -
+	    atomic_load_explicit(&db->ctl->first, memory_order_relaxed);
+}
+
 static int
 prepare(struct flush *f)
 {
@@ -608,6 +615,32 @@ flush_locked(struct kv_work *w, uint64_t *n)
 	return rc;
 }
 
+void
+kv_flush_beat(struct kv_work *w)
+{
+	kv_holder_set(&w->db->ctl->flusher, w->db->pid, w->db->program,
+	    (uint64_t)kv_mono_ms());
+}
+
+/* Where there is nothing to do, nothing is written. */
+static void
+enter(struct kv_work *w)
+{
+	w->flushing = kv_sealed_now(w->db) > 0;
+	if (w->flushing)
+		kv_flush_beat(w);
+}
+
+static void
+leave(struct kv_work *w)
+{
+	if (w->flushing)
+		atomic_store_explicit(&w->db->ctl->flusher.since_ms, 0,
+		    memory_order_relaxed);
+	w->flushing = 0;
+	kv_flush_leave(w->db->lock_fd);
+}
+
 /* Writers wait for a flush, so it is not held to the rate.  Where there is no
  * room for several segments there may be some for one, and then more. */
 int
@@ -621,6 +654,7 @@ kv_flush(struct kv_work *w, uint64_t *n)
 		w->p.busy = 1;
 		return 0;
 	}
+	enter(w);
 	w->rate = 0;
 	rc = flush_locked(w, n);
 	if (rc == KV_RETRY) {
@@ -630,6 +664,6 @@ kv_flush(struct kv_work *w, uint64_t *n)
 		w->tight = 0;
 	}
 	w->rate = rate;
-	kv_flush_leave(w->db->lock_fd);
+	leave(w);
 	return rc == KV_RETRY ? 0 : rc;
 }

@@ -138,13 +138,25 @@ kv_compacting_leave(int fd)
 	byte_lock(fd, F_OFD_SETLK, F_UNLCK, KV_LOCK_COMPACT, 1, NULL);
 }
 
-int
-kv_compacting_other(int fd)
+static int
+is_others(int fd, off_t byte)
 {
 	struct flock fl;
 
-	return byte_lock(fd, F_OFD_GETLK, F_WRLCK, KV_LOCK_COMPACT, 1,
-	    &fl) == 0 && fl.l_type != F_UNLCK;
+	return byte_lock(fd, F_OFD_GETLK, F_WRLCK, byte, 1, &fl) == 0 &&
+	    fl.l_type != F_UNLCK;
+}
+
+int
+kv_flushing_other(int fd)
+{
+	return is_others(fd, KV_LOCK_FLUSH);
+}
+
+int
+kv_compacting_other(int fd)
+{
+	return is_others(fd, KV_LOCK_COMPACT);
 }
 
 int

@@ -55,9 +55,10 @@ struct kv_env;
 int kv_lock_rebuild(int fd, int64_t deadline_ms);
 void kv_unlock_rebuild(int fd);
 
-/* Take FLUSH.  1, or 0 if another process has it. */
+/* Take FLUSH.  1, or 0 if another process has it; and has one? */
 int kv_flush_try(int fd);
 void kv_flush_leave(int fd);
+int kv_flushing_other(int fd);
 
 /* Say that this handle is compacting, until it leaves; and is another one? */
 void kv_compacting_enter(int fd);

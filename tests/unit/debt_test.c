@@ -305,6 +305,80 @@ test_helps(void)
 	tap_report("it helps, and waits the longer the more there is");
 }
 
+static int
+stop(void *arg, const struct kevo_compact_progress *p)
+{
+	(void)arg;
+	(void)p;
+	raise(SIGSTOP);
+	return 0;
+}
+
+/* In a process of its own: a flush that is stopped in the middle. */
+static void
+flush_and_stop(void)
+{
+	struct kevo_compact c = { .progress = stop };
+	struct kv_work w;
+	struct kevo *own;
+	uint64_t n;
+
+	if (kevo_open(path, 0, NULL, &own) != 0 || kv_warm_up(own) != 0)
+		_exit(1);
+	kv_work_init(&w, own, &c);
+	w.told_ms = 0;
+	_exit(kv_flush(&w, &n) == 0 && n > 0 ? 0 : 2);
+}
+
+static int
+put_some(struct kevo *db)
+{
+	char value[4000] = "";
+	int rc = 0;
+
+	for (int i = 0; rc == 0 && i < 15; i++)
+		rc = kevo_put(db, "key", 3, value, sizeof(value), NULL, NULL);
+	return rc;
+}
+
+static void
+test_stopped(void)
+{
+	struct kevo *db = create("");
+	uint64_t most = 0;
+	char want[40];
+	int rc, status;
+	pid_t pid;
+
+	set(db, KV_SET_COMPACTION, KV_COMPACTION_MANUAL);
+	while (sealed(db) < 8)
+		check(db, put_some(db), "put");
+	fflush(stdout);
+	if ((pid = fork()) == 0)
+		flush_and_stop();
+	waitpid(pid, &status, WUNTRACED);
+	expect(WIFSTOPPED(status));
+	set(db, KV_SET_COMPACTION, KV_COMPACTION_AUTO);
+	set(db, KV_SET_STALL_SEGMENTS, 6);
+	set(db, KV_SET_STALL_MS, 50);
+	while ((rc = put_some(db)) == 0 && most < 30)
+		most = sealed(db);
+	expect(rc == KEVO_EBUSY && most < 20);
+	snprintf(want, sizeof(want), "pid %d, for ", (int)pid);
+	if (!expect(strstr(kevo_errmsg(db), want) != NULL))
+		tap_note("%s", kevo_errmsg(db));
+	expect(put_some(db) == KEVO_EBUSY && sealed(db) == most);
+	/* It goes on. */
+	kill(pid, SIGCONT);
+	waitpid(pid, &status, 0);
+	expect(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	for (int i = 0; i < 8; i++)
+		check(db, put_some(db), "put");
+	expect(sealed(db) <= 6);
+	kevo_close(db);
+	tap_report("behind a flush that is stopped the log does not grow");
+}
+
 /* A transaction on the handle is not disturbed. */
 static void
 test_transaction(void)
@@ -337,6 +411,7 @@ main(void)
 	test_manual();
 	test_alone();
 	test_helps();
+	test_stopped();
 	test_transaction();
 	return tap_end();
 }
