@@ -10,6 +10,7 @@
 #include "count.h"
 #include "db.h"
 #include "epoch.h"
+#include "promote.h"
 #include "record.h"
 #include "role.h"
 
@@ -24,8 +25,6 @@
 /* Under one mark. */
 #define RUN_BYTES	((uint64_t)1 << 20)
 #define RUN_OPS		((uint64_t)1 << 16)
-
-#define NEXT_EPOCH	"epochs/next"	/* promote.c */
 
 struct kv_applier {
 	struct kevo *db;
@@ -204,7 +203,7 @@ check_role(struct kv_applier *a, struct kv_applied *out)
 		    "fenced");
 		return refuse(out, KV_APPLY_ROLE, KV_ROLE_REPLICA, role);
 	}
-	if (faccessat(db->dir.fd, NEXT_EPOCH, F_OK, 0) == 0) {
+	if (faccessat(db->dir.fd, KV_EPOCH_NEXT, F_OK, 0) == 0) {
 		kv_fail(&db->env, KEVO_EPERM, "%s: its promotion has begun, "
 		    "and is to be finished first", db->path);
 		return refuse(out, KV_APPLY_ROLE, KV_ROLE_REPLICA, role);
@@ -488,12 +487,12 @@ take_epoch(struct kv_applier *a, const struct kv_epoch *e,
 		return ahead(a, out, e->start, me->seq);
 	if (me->seq == e->start && me->chain != e->chain)
 		return other_chain(a, out, e->start, me->chain, e->chain);
-	rc = kv_mkdir(&db->env, &db->dir, "epochs", mode |
+	rc = kv_mkdir(&db->env, &db->dir, KV_EPOCHS, mode |
 	    ((mode & 0444) >> 2));
 	if (rc == 0)
 		rc = kv_sync_dir(&db->env, &db->dir, ".");
 	if (rc == 0)
-		rc = kv_epoch_write(&db->env, &db->dir, "epochs", mode, e);
+		rc = kv_epoch_write(&db->env, &db->dir, KV_EPOCHS, mode, e);
 	if (rc == KEVO_FALSE) {
 		kv_fail(&db->env, KEVO_EHISTORY, "epoch %" PRIu32 " was taken "
 		    "meanwhile, by another promotion", e->epoch);

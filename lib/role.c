@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "db.h"
+#include "epoch.h"
 #include "role.h"
 #include "text.h"
 
@@ -163,6 +164,26 @@ kv_role_now(struct kevo *db, enum kv_role *out)
 	return 0;
 }
 
+/* Where the file does not name the primary, as in a copy that was restored,
+ * it is who began the newest epoch; of the first one that is not known. */
+static void
+name_primary(struct kevo *db, struct kv_role_note *n)
+{
+	struct kv_history h;
+	struct kv_ident ident;
+	struct kv_env quiet;
+	const char *host;
+
+	if (n->primary[0] != '\0' ||
+	    kv_ident_read(&quiet, &db->dir, &ident) != 0 ||
+	    kv_history_of_db(&quiet, &db->dir, &ident, &h) != 0)
+		return;
+	host = kv_history_newest(&h)->host;
+	if (strcmp(host, "-") != 0)
+		strcpy(n->primary, host);
+	kv_history_release(&h);
+}
+
 int
 kv_role_may_write(struct kevo *db)
 {
@@ -174,10 +195,12 @@ kv_role_may_write(struct kevo *db)
 		return rc;
 	if ((rc = kv_role_read(&db->env, &db->dir, &n)) != 0)
 		return rc;
-	if (role == KV_ROLE_REPLICA)
+	if (role == KV_ROLE_REPLICA) {
+		name_primary(db, &n);
 		return kv_fail(&db->env, KEVO_EPERM, "%s: a replica: write to "
 		    "the primary%s%s", db->path, n.primary[0] != '\0' ?
 		    ", " : "", n.primary);
+	}
 	return kv_fail(&db->env, KEVO_EPERM, "%s: fenced: another copy went "
 	    "on without it%s%s%s; write to the primary%s%s", db->path,
 	    n.reason[0] != '\0' ? " (" : "", n.reason, n.reason[0] != '\0' ?

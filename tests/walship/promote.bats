@@ -64,6 +64,15 @@ refuses() {
 	matches "$output" '*database.role	primary*'
 }
 
+@test "replica: one that was restored names who began the newest epoch" {
+	ok kevo-walship promote -q a.kv --archive archive --host db2
+	kevo-put a.kv k v
+	ok kevo-walship base -q a.kv --to archive
+	ok kevo-walship restore -q archive --into c.kv
+	fails 77 'c.kv: a replica: write to the primary, db2' \
+		kevo-put c.kv k w
+}
+
 @test "promote: a command fences first, and if it fails nothing happens" {
 	fails 75 'remote: "exit 3": exit 3; nothing was changed' \
 		kevo-walship promote a.kv --fence-cmd 'exit 3'
