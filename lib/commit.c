@@ -50,6 +50,18 @@ kv_tail(const struct kv_control *c)
 	    memory_order_acquire) & 1];
 }
 
+int
+kv_tail_copy(const struct kv_control *c, struct kv_tail *t)
+{
+	uint64_t turn = atomic_load_explicit(&c->tail_turn,
+	    memory_order_acquire);
+
+	*t = c->tail[turn & 1];
+	atomic_thread_fence(memory_order_acquire);
+	return atomic_load_explicit(&c->tail_turn, memory_order_relaxed) ==
+	    turn;
+}
+
 void
 kv_set_tail(struct kv_control *c, const struct kv_tail *t)
 {

@@ -426,6 +426,9 @@ int kv_insert_ops(struct kevo *db, struct kv_seg *s, uint64_t rec_off,
 /* Where the log ends, and what its owner is about to do to it; all under
  * WRITER. */
 const struct kv_tail *kv_tail(const struct kv_control *c);
+
+/* The same for who does not have WRITER: 1, or 0 if it was being moved. */
+int kv_tail_copy(const struct kv_control *c, struct kv_tail *t);
 void kv_set_tail(struct kv_control *c, const struct kv_tail *t);
 void kv_mark_writing(struct kv_control *c, uint64_t kind, uint64_t off,
     uint64_t len);

@@ -457,19 +457,15 @@ kv_feed_ready(const struct kevo_feed *f)
 
 /* ---- the beginning ----------------------------------------------------- */
 
-/* Control knows where the log ends, and most feeds begin there.  Both tails
- * may be written while they are read: what is made of it is checked. */
+/* Control knows where the log ends, and most feeds begin there.  What it says
+ * is checked. */
 static int
 jump_to_tail(struct kevo_feed *f, struct kv_feed_file *file, uint64_t seq)
 {
-	const struct kv_control *c = f->db->ctl;
-	uint64_t turn = atomic_load_explicit(&c->tail_turn,
-	    memory_order_acquire);
-	struct kv_tail t = c->tail[turn & 1];
+	struct kv_tail t;
 
-	atomic_thread_fence(memory_order_acquire);
-	if (atomic_load_explicit(&c->tail_turn, memory_order_relaxed) != turn
-	    || t.segment != file->head.counter || t.seq != seq)
+	if (!kv_tail_copy(f->db->ctl, &t) ||
+	    t.segment != file->head.counter || t.seq != seq)
 		return KEVO_NOTFOUND;
 	return kv_feed_file_jump(file, t.off, seq, t.chain);
 }

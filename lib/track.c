@@ -3,6 +3,7 @@
 
 #include "db.h"
 #include "key.h"
+#include "record.h"
 #include "track.h"
 
 /* An entry, with its keys behind it; ENTRY bytes long with both empty. */
@@ -190,18 +191,25 @@ check_key(const struct kv_reread *r, const struct entry *e)
 	    key_conflict(r->db, e->from, e->from_len);
 }
 
+/* Does it tell of this key? */
+static int
+covers(const struct entry *e, const void *key, size_t klen)
+{
+	int c = e->open_from ? 1 : kv_key_cmp(key, klen, e->from, e->from_len);
+
+	if (!e->range || c < 0)
+		return c == 0;
+	if (e->open_to)
+		return 1;
+	c = kv_key_cmp(key, klen, e->to, e->to_len);
+	return c < 0 || (c == 0 && e->closed);
+}
+
 /* Is there a record of the range? */
 static int
 inside(const struct entry *e, int rc, const struct kevo_record *rec)
 {
-	int c;
-
-	if (rc != 0)
-		return 0;
-	if (e->open_to)
-		return 1;
-	c = kv_key_cmp(rec->key, rec->klen, e->to, e->to_len);
-	return c < 0 || (c == 0 && e->closed);
+	return rc == 0 && covers(e, rec->key, rec->klen);
 }
 
 /* Side by side, to the first difference. */
@@ -268,6 +276,61 @@ kv_track_check(const struct kv_track *t, const struct kv_reread *r)
 		rc = e.range ? check_range(r, &e) : check_key(r, &e);
 	}
 	return rc;
+}
+
+/* ---- what came since --------------------------------------------------- */
+
+/* Up to so many operations are compared with everything that was read; that
+ * takes no longer than to read it again. */
+#define SINCE_MAX	16
+
+static int
+is_tracked(const struct kv_track *t, const struct kv_op *op)
+{
+	struct entry e;
+
+	for (size_t at = 0; at < t->len;) {
+		at += take(t, at, &e);
+		if (covers(&e, op->key, op->klen))
+			return 1;
+	}
+	return t->everything;
+}
+
+/* The record at *off, which moves behind it: 1 if nothing in it was read. */
+static int
+is_elsewhere(const struct kv_track *t, const struct kv_seg *s, uint64_t *off,
+    uint64_t end, unsigned *left)
+{
+	uint64_t at = *off + KV_FRAME_LEN + KV_PAYLOAD_HEAD;
+	struct kv_frame f;
+	struct kv_op op;
+
+	if (end > s->log_len || end - *off < kv_record_len(KV_PAYLOAD_HEAD) ||
+	    kv_frame_decode(s->log + *off, &f, s->head.nonce) != 0 ||
+	    f.type != KV_RECORD_COMMIT ||
+	    kv_record_len(f.payload_len) > end - *off)
+		return 0;
+	for (uint32_t n = get_le32(s->log + *off + KV_FRAME_LEN); n > 0; n--) {
+		if ((*left)-- == 0 || kv_op_decode(s->log, end, at, &op) != 0 ||
+		    is_tracked(t, &op))
+			return 0;
+		at += op.len;
+	}
+	*off += kv_record_len(f.payload_len);
+	return 1;
+}
+
+int
+kv_track_untouched(const struct kv_track *t, const struct kv_seg *s,
+    uint64_t off, uint64_t end)
+{
+	unsigned left = SINCE_MAX;
+
+	while (off < end)
+		if (!is_elsewhere(t, s, &off, end, &left))
+			return 0;
+	return off == end;
 }
 
 /* ---- iterators --------------------------------------------------------- */

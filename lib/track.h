@@ -16,6 +16,7 @@
 
 struct kevo;
 struct kv_view;
+struct kv_seg;
 
 struct kv_track {
 	uint8_t *buf;
@@ -54,6 +55,13 @@ struct kv_reread {
 
 /* 0, KEVO_ECONFLICT or an error. */
 int kv_track_check(const struct kv_track *t, const struct kv_reread *r);
+
+/*
+ * 1 if the records of the log from off to end of a segment are surely about
+ * nothing that was read; 0: read it again, since they are, or are many.
+ */
+int kv_track_untouched(const struct kv_track *t, const struct kv_seg *s,
+    uint64_t off, uint64_t end);
 
 /*
  * What an iterator has passed since it was positioned.  It begins with a key

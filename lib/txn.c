@@ -16,7 +16,8 @@
  *   a snapshot         kept by a view, for KEVO_TXN_READ; and for the two
  *                      kinds that validate, as long as they have no lock.
  *                      What those read is remembered (track.h), and read
- *                      again once they have WRITER.
+ *                      again before they take WRITER.  Under it they look
+ *                      only at what came since, if that is little.
  *   what a transaction of another process shows, which the handle has joined
  *                      (join.h).  Its write lock is to us what WRITER is
  *                      outside.
@@ -511,19 +512,73 @@ kevo_txn_iter(struct kevo_txn *t, const struct kevo_range *range,
 
 /* ---- validating -------------------------------------------------------- */
 
-/* Under WRITER. */
+/* Up to where in the log nothing that was read has changed. */
+struct sound {
+	uint64_t generation;
+	struct kv_tail end;
+};
+
 static int
-read_again(struct kevo_txn *t)
+read_again(struct kevo_txn *t, struct kv_view *now, uint64_t seq)
 {
 	struct kv_reread r = { .db = t->db, .then = t->view,
-	    .then_seq = t->seq, .then_ns = t->now_ns,
-	    .now_seq = kv_tail(t->db->ctl)->seq };
+	    .then_seq = t->seq, .then_ns = t->now_ns, .now = now,
+	    .now_seq = seq };
+
+	return kv_track_check(&t->track, &r);
+}
+
+/*
+ * Before WRITER is asked for, so that nobody waits while all is read again:
+ * whatever the log has up to its end is in the index, whoever looks.  1, or 0
+ * if something has changed or cannot be read; then that is found out under
+ * WRITER.
+ */
+static int
+look_ahead(struct kevo_txn *t, struct sound *s)
+{
+	struct kevo *db = t->db;
+	struct kv_view *now;
+	uint64_t visible;
 	int rc;
 
-	if ((rc = keep_newest(t, &r.now)) != 0)
+	/* What expires does so at any moment. */
+	if (t->track.expiring || kv_warm_up(db) != 0)
+		return 0;
+	s->generation = db->ctl->generation;
+	if (!kv_tail_copy(db->ctl, &s->end) ||
+	    kv_view_take(db, &now, &visible) != 0)
+		return 0;
+	rc = now->generation == s->generation ? read_again(t, now,
+	    s->end.seq) : KV_RETRY;
+	kv_view_release(now);
+	return rc == 0;
+}
+
+/* Under WRITER: what has come since is little, and nothing of it was read. */
+static int
+is_still_sound(struct kevo_txn *t, const struct sound *s)
+{
+	const struct kv_tail *now = kv_tail(t->db->ctl);
+	struct kv_seg *active;
+
+	return t->db->ctl->generation == s->generation &&
+	    now->segment == s->end.segment &&
+	    kv_active_seg(t->db, &active) == 0 &&
+	    kv_track_untouched(&t->track, active, s->end.off, now->off);
+}
+
+/* Under WRITER. */
+static int
+validate(struct kevo_txn *t)
+{
+	struct kv_view *now;
+	int rc;
+
+	if ((rc = keep_newest(t, &now)) != 0)
 		return rc;
-	rc = kv_track_check(&t->track, &r);
-	kv_view_release(r.now);
+	rc = read_again(t, now, kv_tail(t->db->ctl)->seq);
+	kv_view_release(now);
 	return rc;
 }
 
@@ -537,13 +592,14 @@ lock_and_validate(struct kevo_txn *t)
 {
 	struct kevo *db = t->db;
 	uint64_t then = t->seq, now;
-	int rc, r;
+	struct sound s;
+	int ahead = look_ahead(t, &s), rc, r;
 
 	if ((rc = take_lock(t)) != 0)
 		return rc;
 	now = t->seq;
 	t->seq = then;
-	rc = read_again(t);
+	rc = ahead && is_still_sound(t, &s) ? 0 : validate(t);
 	t->seq = now;
 	if (rc == 0) {
 		drop_snapshot(t);

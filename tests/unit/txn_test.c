@@ -9,6 +9,8 @@
 #define KEYS	160
 #define ROOM	3000
 
+#include "db.h"
+#include "track.h"
 #include "txn_model.h"
 #include "txns.h"
 
@@ -488,6 +490,102 @@ test_ranges(void)
 }
 
 /* What compaction has forgotten is a change all the same. */
+/* ---- what came since --------------------------------------------------- */
+
+#define NUMBERS		40
+
+static void
+number_key(char k[4], unsigned n)
+{
+	snprintf(k, 4, "%02u", n % 100);
+}
+
+/* Remember a key or a range, and mark its numbers. */
+static void
+track_some(struct kv_track *t, uint8_t read[NUMBERS])
+{
+	unsigned low = (unsigned)tap_below(NUMBERS), high;
+	unsigned kind = (unsigned)tap_below(5);
+	struct kv_bound from, to;
+	char a[4], b[4];
+
+	high = low + (unsigned)tap_below(NUMBERS - low);
+	number_key(a, low);
+	number_key(b, high);
+	from = (struct kv_bound){ kind == 1 ? NULL : a, 2 };
+	to = (struct kv_bound){ kind == 2 ? NULL : b, 2 };
+	if (kind == 0) {
+		kv_track_key(t, a, 2, 0, 0);
+		read[low] = 1;
+		return;
+	}
+	kv_track_range(t, &from, &to, kind == 3);
+	for (unsigned i = kind == 1 ? 0 : low; i < NUMBERS; i++)
+		if (kind == 2 || i < high || (i == high && kind == 3))
+			read[i] = 1;
+}
+
+/* A commit of some keys; 1 if one of them was read. */
+static int
+commit_some(struct kevo *db, const uint8_t read[NUMBERS], unsigned *ops)
+{
+	unsigned n = 1 + (unsigned)tap_below(tap_below(4) == 0 ? 20 : 2);
+	struct kevo_batch *b;
+	int touched = 0;
+	char k[4];
+
+	check(db, kevo_batch_new(db, &b), "batch");
+	for (*ops += n; n > 0; n--) {
+		unsigned i = (unsigned)tap_below(NUMBERS);
+
+		number_key(k, i);
+		check(db, tap_below(2) == 0 ? kevo_batch_delete(b, k, 2) :
+		    kevo_batch_put(b, k, 2, "value", tap_below(6), 0), "add");
+		touched |= read[i];
+	}
+	check(db, kevo_commit(db, b, KEVO_SYNC_NONE, NULL), "commit");
+	kevo_batch_free(b);
+	return touched;
+}
+
+static void
+test_since(void)
+{
+	struct kevo *db = fresh("since");
+	int yes = 0, no = 0, many = 0;
+
+	for (int round = 0; round < 3000; round++) {
+		uint8_t read[NUMBERS] = { 0 };
+		unsigned commits = (unsigned)tap_below(4), ops = 0;
+		struct kv_tail then = *kv_tail(db->ctl), now;
+		struct kv_track t;
+		struct kv_seg *s;
+		int touched = 0, untouched;
+
+		kv_track_init(&t, 4096);
+		for (unsigned n = 1 + (unsigned)tap_below(3); n > 0; n--)
+			track_some(&t, read);
+		for (; commits > 0; commits--)
+			touched |= commit_some(db, read, &ops);
+		now = *kv_tail(db->ctl);
+		check(db, kv_view_extend(db), "view");
+		check(db, kv_active_seg(db, &s), "segment");
+		if (now.segment == then.segment) {
+			untouched = kv_track_untouched(&t, s, then.off,
+			    now.off);
+			expect(!untouched || !touched);
+			expect(untouched || touched || ops > 16);
+			yes += untouched;
+			no += touched;
+			many += !untouched && !touched;
+		}
+		kv_track_release(&t);
+	}
+	expect(yes > 100 && no > 100 && many > 0);
+	kevo_close(db);
+	tap_report("txn: what has come since, against what was read");
+}
+
 static void
 test_dropped(void)
 {
@@ -754,6 +852,7 @@ main(void)
 	test_optimistic();
 	test_counted();
 	test_ranges();
+	test_since();
 	test_dropped();
 	test_expiry();
 	test_too_much_read();
