@@ -108,9 +108,18 @@ take_back(struct kevo_feed *f)
 	kv_feed_file_again(f->file);
 }
 
-/* Go on in file instead, if our last commit is in it. */
 static int
-exchange(struct kevo_feed *f, struct kv_feed_file *file)
+does_not_follow(struct kevo_feed *f, const struct kv_feed_file *file)
+{
+	if (file->head.first_seq > f->at.seq + 1)
+		return history_gone(f, f->at.seq + 1);
+	return history_changed(f);
+}
+
+/* Go on in file, which becomes the feed's, if our last commit is in it or
+ * right before it. */
+static int
+enter(struct kevo_feed *f, struct kv_feed_file *file)
 {
 	int rc = 0;
 
@@ -118,13 +127,14 @@ exchange(struct kevo_feed *f, struct kv_feed_file *file)
 		rc = kv_feed_file_skip(file, f->at.seq, f->visible);
 	if (rc == KEVO_NOTFOUND || (rc == 0 && (file->seq != f->at.seq ||
 	    file->chain != f->at.chain)))
-		rc = history_changed(f);
+		rc = does_not_follow(f, file);
 	if (rc != 0) {
 		kv_feed_file_close(file);
 		return rc;
 	}
 	kv_feed_file_close(f->file);
 	f->file = file;
+	f->counter = file->head.counter;
 	f->told_seal = 0;
 	return 0;
 }
@@ -195,7 +205,7 @@ check_history(struct kevo_feed *f)
 	if (f->file->linked)
 		return 0;
 	if ((rc = still_named(f, f->file, &g)) == 0)
-		return exchange(f, g);
+		return enter(f, g);
 	return rc == 1 || rc == KEVO_NOTFOUND ? 0 : rc;
 }
 
@@ -250,35 +260,6 @@ is_complete(const struct kevo_feed *f)
 	return f->file->linked || f->counter < f->active;
 }
 
-static int
-does_not_follow(struct kevo_feed *f, const struct kv_feed_file *file)
-{
-	if (file->head.first_seq > f->at.seq + 1)
-		return history_gone(f, f->at.seq + 1);
-	return history_changed(f);
-}
-
-static int
-enter(struct kevo_feed *f, struct kv_feed_file *file)
-{
-	int rc = 0;
-
-	if (file->head.first_seq <= f->at.seq)
-		rc = kv_feed_file_skip(file, f->at.seq, f->visible);
-	if (rc == KEVO_NOTFOUND || (rc == 0 && (file->seq != f->at.seq ||
-	    file->chain != f->at.chain)))
-		rc = does_not_follow(f, file);
-	if (rc != 0) {
-		kv_feed_file_close(file);
-		return rc;
-	}
-	kv_feed_file_close(f->file);
-	f->file = file;
-	f->counter = file->head.counter;
-	f->told_head = f->told_seal = 0;
-	return 0;
-}
-
 /* By its number, or, since counters may begin anew behind a repair, by what is
  * in it. */
 static int
@@ -311,6 +292,7 @@ next_file(struct kevo_feed *f)
 		    sizeof(f->ahead[0]));
 	} else if ((rc = find_next(f, &file)) != 0)
 		return rc;
+	f->told_head = 0;
 	return enter(f, file);
 }
 
