@@ -592,6 +592,14 @@ prepare(struct flush *f)
 	return 0;
 }
 
+void
+kv_flush_beat(struct kv_work *w)
+{
+	w->flushing = 1;
+	kv_holder_set(&w->db->ctl->flusher, w->db->pid, w->db->program,
+	    (uint64_t)kv_mono_ms());
+}
+
 static int
 flush_locked(struct kv_work *w, uint64_t *n)
 {
@@ -602,8 +610,10 @@ flush_locked(struct kv_work *w, uint64_t *n)
 	memset(&f, 0, sizeof(f));
 	f.w = w;
 	kv_work_mark(w, &mark);
-	if ((rc = prepare(&f)) == 0 && kv_sealed(w->db, f.v) > 0 &&
-	    (rc = take_segments(&f)) == 0 &&
+	if ((rc = prepare(&f)) != 0 || kv_sealed(w->db, f.v) == 0)
+		goto out;
+	kv_flush_beat(w);
+	if ((rc = take_segments(&f)) == 0 &&
 	    f.to.first_segment > f.to.from_segment &&
 	    (rc = make_tables(&f)) == 0) {
 		*n = f.to.first_segment - f.to.from_segment;
@@ -611,30 +621,16 @@ flush_locked(struct kv_work *w, uint64_t *n)
 		kv_work_count(w, &mark, 1);
 		kv_count(w->db->ctl, KV_STAT_FLUSH_SEGMENTS, *n);
 	}
+out:
 	release(&f);
 	return rc;
 }
 
-void
-kv_flush_beat(struct kv_work *w)
-{
-	kv_holder_set(&w->db->ctl->flusher, w->db->pid, w->db->program,
-	    (uint64_t)kv_mono_ms());
-}
-
-/* Where there is nothing to do, nothing is written. */
-static void
-enter(struct kv_work *w)
-{
-	w->flushing = kv_sealed_now(w->db) > 0;
-	if (w->flushing)
-		kv_flush_beat(w);
-}
-
+/* A failed sync may have taken control from us, for a new one. */
 static void
 leave(struct kv_work *w)
 {
-	if (w->flushing)
+	if (w->flushing && w->db->ctl != NULL)
 		atomic_store_explicit(&w->db->ctl->flusher.since_ms, 0,
 		    memory_order_relaxed);
 	w->flushing = 0;
@@ -654,7 +650,6 @@ kv_flush(struct kv_work *w, uint64_t *n)
 		w->p.busy = 1;
 		return 0;
 	}
-	enter(w);
 	w->rate = 0;
 	rc = flush_locked(w, n);
 	if (rc == KV_RETRY) {
