@@ -11,6 +11,7 @@
 #include "walship_child.h"
 
 #define PATIENCE	100	/* looks, 10 ms apart */
+#define PIPE_BYTES	(1 << 20)	/* a frame of records, mostly */
 
 extern char **environ;
 
@@ -71,6 +72,8 @@ walship_child_start(struct walship_child *c, const char *cmd)
 	close(out[1]);
 	c->to = in[1];
 	c->from = out[0];
+	/* Fewer turns; where it is not allowed it goes without. */
+	(void)fcntl(c->from, F_SETPIPE_SZ, PIPE_BYTES);
 	return 0;
 
 err_out:

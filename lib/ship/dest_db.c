@@ -1,6 +1,6 @@
 /*
  * Records are collected until somebody wants them on disk, or enough are
- * there: then one call appends them and makes them visible.
+ * there: then one call appends them.  They are seen when they are synced.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -24,6 +24,7 @@ struct dest_db {
 	int primary;			/* so says the sender */
 	uint8_t *buf;
 	size_t len, room;
+	struct kv_position end;		/* of what is appended */
 };
 
 /* ---- why not ----------------------------------------------------------- */
@@ -76,10 +77,10 @@ apply(struct dest_db *s, const uint8_t *p, size_t len)
 	int rc;
 
 	memset(&a, 0, sizeof(a));
-	if ((rc = kv_apply(s->applier, &s->from, p, len, KEVO_SYNC_FULL,
+	if ((rc = kv_apply(s->applier, &s->from, p, len, KEVO_SYNC_LATER,
 	    &a)) != 0)
 		return classed(&a, rc);
-	s->k.at = a.now;
+	s->end = a.now;
 	return 0;
 }
 
@@ -128,7 +129,12 @@ db_records(struct kv_dest *k, const struct kv_position *before,
 static int
 db_sync(struct kv_dest *k)
 {
-	return flush((struct dest_db *)k);
+	struct dest_db *s = (struct dest_db *)k;
+	int rc;
+
+	if ((rc = flush(s)) == 0 && (rc = kevo_sync(s->db)) == 0)
+		k->at = s->end;
+	return rc;
 }
 
 /* ---- the rest ---------------------------------------------------------- */
@@ -172,7 +178,7 @@ db_epoch(struct kv_dest *k, const char *text, size_t len)
 	struct kv_applied a;
 	int rc;
 
-	if ((rc = flush(s)) != 0)
+	if ((rc = db_sync(k)) != 0)
 		return rc;
 	memset(&a, 0, sizeof(a));
 	return classed(&a, kv_apply_epoch(s->applier, text, len, &a));
@@ -246,6 +252,7 @@ kv_dest_db_open(struct kevo *db, struct kv_dest **out)
 	if ((rc = kv_position_now(db, KV_AT_SYNCED, &s->k.at)) != 0 ||
 	    (rc = kv_applier_open(db, &s->applier)) != 0)
 		goto err_free;
+	s->end = s->k.at;
 	*out = &s->k;
 	return 0;
 

@@ -13,7 +13,7 @@
 #include "ship.h"
 
 #define SILENCE_MS	15000	/* without a beat the link is dead */
-#define BATCH_MAX	((uint64_t)4 << 20)	/* bytes before a sync */
+#define BATCH_MS	100	/* a sync is due, if more comes all the time */
 
 struct receiver {
 	struct kv_dest *k;
@@ -24,6 +24,7 @@ struct receiver {
 	int have_head;
 	struct kv_position pos;	/* behind the last record that came */
 	uint64_t pending;	/* bytes given to it since its sync */
+	int64_t pending_ms;	/* when the first of them was */
 	int ack_fd;
 	char ack[KV_ACK_MAX];	/* not yet written */
 	size_t ack_len;
@@ -138,6 +139,14 @@ misplaced(struct receiver *c, const struct kv_stream_got *g,
 	    PRIu64 ": %s", g->number, what);
 }
 
+static void
+give(struct receiver *c, size_t len)
+{
+	if (c->pending == 0)
+		c->pending_ms = kv_mono_ms();
+	c->pending += len;
+}
+
 static int
 on_records(struct receiver *c, const struct kv_stream_got *g)
 {
@@ -151,9 +160,10 @@ on_records(struct receiver *c, const struct kv_stream_got *g)
 	c->pos = before;
 	if ((rc = walk(c, g)) != 0)
 		return rc;
-	c->pending += g->len;
+	give(c, g->len);
 	rc = c->k->records(c->k, &before, g->payload, g->len);
-	return rc != 0 || c->pending < BATCH_MAX ? rc : sync_batch(c);
+	return rc != 0 || kv_mono_ms() - c->pending_ms < BATCH_MS ? rc :
+	    sync_batch(c);
 }
 
 static int
@@ -197,7 +207,7 @@ on_seal(struct receiver *c, const struct kv_stream_got *g)
 	if (!c->have_head)
 		return misplaced(c, g, "a seal without a segment");
 	c->have_head = 0;
-	c->pending += g->len;
+	give(c, g->len);
 	return c->k->seal(c->k, g->payload);
 }
 

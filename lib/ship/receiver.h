@@ -2,9 +2,10 @@
  * receiver: a stream into a replica or an archive.
  *
  * What has come is taken together: records are handed to a destination until
- * no more bytes are waiting, and then brought to its disk by one sync.  After
- * that, and after each beat, the sender is told how far we are.  Telling never
- * waits for the sender: a line that finds no room is replaced by the next one.
+ * no more bytes are waiting, or for a tenth of a second, and then brought to
+ * its disk by one sync.  After that, and after each beat, the sender is told
+ * how far we are.  Telling never waits for the sender: a line that finds no
+ * room is replaced by the next one.
  */
 #ifndef KV_RECEIVER_H
 #define KV_RECEIVER_H
