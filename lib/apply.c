@@ -380,12 +380,10 @@ append_run(struct kevo *db, const uint8_t *p, const struct run *r,
 	t = *kv_tail(c);
 	kv_mark_writing(c, KV_WRITING_RECORD, t.off, r->len);	/* W2_MARK */
 	memcpy(s->log + t.off, p, (size_t)r->len);		/* W3_APPEND */
-	for (uint64_t off = 0; off < r->len;) {			/* W4_INSERT */
-		if (kv_insert_ops(db, s, t.off + off, ++t.seq) != 0)
-			return KEVO_EUNKNOWN;
-		off += kv_record_len(get_le32(p + off));
-	}
+	if (kv_insert_ops(db, s, t.off, r->len, t.seq + 1) != 0)
+		return KEVO_EUNKNOWN;				/* W4_INSERT */
 	t.off += r->len;					/* W5_TAIL */
+	t.seq += r->records;
 	t.time_ns = get_le64(p + r->last + 16);
 	t.chain = get_le64(p + r->len - KV_TRAILER_LEN);
 	kv_set_tail(c, &t);

@@ -99,23 +99,39 @@ kv_active_seg(struct kevo *db, struct kv_seg **out)
 	return kv_index_missing(db);
 }
 
-int
-kv_insert_ops(struct kevo *db, struct kv_seg *s, uint64_t rec_off, uint64_t seq)
+static int
+insert_record(struct kv_index_group *g, uint64_t off, uint64_t seq)
 {
-	uint64_t off = rec_off + KV_FRAME_LEN;
-	uint32_t count = get_le32(s->log + off);
+	const struct kv_index *ix = g->ix;
+	uint32_t count = get_le32(ix->log + off + KV_FRAME_LEN);
 	struct kv_op op;
 
-	for (off += KV_PAYLOAD_HEAD; count > 0; count--) {
-		if (kv_op_decode(s->log, s->log_len, off, &op) != 0 ||
-		    kv_index_insert(&s->ix, seq, (uint32_t)off) != 0)
-			return kv_fail(&db->env, KEVO_ECORRUPT, "%s: index of "
-			    "segment %llu is damaged; remove %s/shm when no "
-			    "process uses the database", db->path,
-			    (unsigned long long)s->counter, db->path);
+	for (off += KV_FRAME_LEN + KV_PAYLOAD_HEAD; count > 0; count--) {
+		if (kv_op_decode(ix->log, ix->log_len, off, &op) != 0 ||
+		    kv_index_add(g, seq, (uint32_t)off) != 0)
+			return -1;
 		off += op.len;
 	}
 	return 0;
+}
+
+int
+kv_insert_ops(struct kevo *db, struct kv_seg *s, uint64_t off, uint64_t len,
+    uint64_t seq)
+{
+	struct kv_index_group g = { .ix = &s->ix };
+	uint64_t end = off + len;
+	int rc = 0;
+
+	for (; off < end && rc == 0; seq++) {
+		rc = insert_record(&g, off, seq);
+		off += kv_record_len(get_le32(s->log + off));
+	}
+	if (rc == 0 && kv_index_flush(&g) == 0)
+		return 0;
+	return kv_fail(&db->env, KEVO_ECORRUPT, "%s: index of segment %llu is "
+	    "damaged; remove %s/shm when no process uses the database",
+	    db->path, (unsigned long long)s->counter, db->path);
 }
 
 /* ---- the writer's lock ------------------------------------------------- */
@@ -431,7 +447,7 @@ kv_append(struct kevo *db, struct kevo_batch *b, enum kevo_sync sync,
 	kv_mark_writing(c, KV_WRITING_RECORD, t.off, total);	/* W2_MARK */
 	memcpy(s->log + t.off, b->buf, (size_t)total);		/* W3_APPEND */
 	/* The next owner of WRITER would roll it forward. */
-	if (kv_insert_ops(db, s, t.off, t.seq + 1) != 0)	/* W4_INSERT */
+	if (kv_insert_ops(db, s, t.off, total, t.seq + 1) != 0)	/* W4_INSERT */
 		return KEVO_EUNKNOWN;
 	t.off += total;						/* W5_TAIL */
 	t.seq++;

@@ -419,9 +419,10 @@ int kv_append(struct kevo *db, struct kevo_batch *b, enum kevo_sync sync,
 /* The active segment, mapped for appending if the handle may write. */
 int kv_active_seg(struct kevo *db, struct kv_seg **out);
 
-/* Insert the operations of the whole record at rec_off. */
-int kv_insert_ops(struct kevo *db, struct kv_seg *s, uint64_t rec_off,
-    uint64_t seq);
+/* Insert the operations of the whole records that lie in len bytes from off on;
+ * the first is number seq. */
+int kv_insert_ops(struct kevo *db, struct kv_seg *s, uint64_t off,
+    uint64_t len, uint64_t seq);
 
 /* Where the log ends, and what its owner is about to do to it; all under
  * WRITER. */

@@ -285,6 +285,7 @@ grow_arena(struct kv_layer *l, uint64_t nops)
 static int
 index_some(struct kv_layer *l, uint64_t *at, uint64_t end)
 {
+	struct kv_index_group g = { .ix = &l->ix };
 	uint64_t n = 0, off = *at;
 	struct kv_op op;
 	int rc;
@@ -296,11 +297,11 @@ index_some(struct kv_layer *l, uint64_t *at, uint64_t end)
 		return rc;
 	for (; n > 0; n--) {
 		if (kv_op_decode(l->batch.buf, end, *at, &op) != 0 ||
-		    kv_index_insert(&l->ix, *at + 1, (uint32_t)*at) != 0)
+		    kv_index_add(&g, *at + 1, (uint32_t)*at) != 0)
 			return index_damaged(l);
 		*at += op.len;
 	}
-	return 0;
+	return kv_index_flush(&g) == 0 ? 0 : index_damaged(l);
 }
 
 static int

@@ -99,6 +99,26 @@ uint64_t kv_index_need(const struct kv_index *ix, uint64_t nops);
 int kv_index_insert(struct kv_index *ix, uint64_t seq, uint32_t off);
 
 /*
+ * Several, in the order in which they are added.  Where the index is larger
+ * than the caches, inserting is waiting for memory at each step of the way
+ * down; a full group walks all its ways side by side first, so that these
+ * waits overlap.  Nothing is inserted before kv_index_add() finds the group
+ * full, or kv_index_flush(), which empties it.  Both return what
+ * kv_index_insert() does; after -1 some of the group may be inserted.
+ */
+#define KV_INDEX_GROUP	16
+
+struct kv_index_group {
+	struct kv_index *ix;
+	unsigned n;		/* 0 at first */
+	uint64_t seq[KV_INDEX_GROUP];
+	uint32_t off[KV_INDEX_GROUP];
+};
+
+int kv_index_add(struct kv_index_group *g, uint64_t seq, uint32_t off);
+int kv_index_flush(struct kv_index_group *g);
+
+/*
  * Find the newest version of a key with a sequence number of at most seq.
  * Returns 1 (found), 0 (none) or -1 (the arena is damaged).
  */

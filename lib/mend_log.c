@@ -47,6 +47,7 @@ take_record(void *arg, const struct kv_log_file *f, uint64_t off,
 	struct run *r = arg;
 	uint64_t at = off + KV_FRAME_LEN;
 	uint32_t count = get_le32(f->b + at);
+	struct kv_index_group g = { .ix = &r->ix };
 	struct kv_op op;
 	int rc;
 
@@ -54,12 +55,15 @@ take_record(void *arg, const struct kv_log_file *f, uint64_t off,
 		return 0;
 	if (r->ix.arena == NULL && (rc = begin_index(r, f)) != 0)
 		return rc;
-	for (at += KV_PAYLOAD_HEAD; count > 0; count--, at += op.len)
-		if (kv_op_decode(f->b, f->len, at, &op) != 0 ||
-		    kv_index_insert(&r->ix, seq, (uint32_t)at) != 0)
-			return kv_fail(&r->m->ck->db.env, KEVO_ENOMEM,
-			    "%s: no room for an index", f->name);
-	return 0;
+	for (at += KV_PAYLOAD_HEAD, rc = 0; count > 0 && rc == 0; count--) {
+		if ((rc = kv_op_decode(f->b, f->len, at, &op)) == 0)
+			rc = kv_index_add(&g, seq, (uint32_t)at);
+		at += op.len;
+	}
+	if (rc == 0 && kv_index_flush(&g) == 0)
+		return 0;
+	return kv_fail(&r->m->ck->db.env, KEVO_ENOMEM, "%s: no room for an "
+	    "index", f->name);
 }
 
 static int

@@ -196,6 +196,7 @@ index_record(struct build *b, struct kv_seg *s, const struct kv_walk *w)
 {
 	uint64_t off = w->rec_off + KV_FRAME_LEN;
 	uint32_t count = get_le32(s->log + off);
+	struct kv_index_group g = { .ix = &s->ix };
 	struct kv_op op;
 	int rc;
 
@@ -205,13 +206,14 @@ index_record(struct build *b, struct kv_seg *s, const struct kv_walk *w)
 		    (unsigned long long)s->counter) : rc;
 	for (off += KV_PAYLOAD_HEAD; count > 0; count--) {
 		if (kv_op_decode(s->log, s->log_len, off, &op) != 0 ||
-		    kv_index_insert(&s->ix, w->seq, (uint32_t)off) != 0)
+		    kv_index_add(&g, w->seq, (uint32_t)off) != 0)
 			return segment_damaged(b, s->counter, off,
 			    "it cannot be indexed");
 		off += op.len;
 		b->ops++;
 	}
-	return 0;
+	return kv_index_flush(&g) == 0 ? 0 : segment_damaged(b, s->counter,
+	    w->rec_off, "it cannot be indexed");
 }
 
 /* The torn end of the last segment goes. */

@@ -59,7 +59,7 @@ roll_forward(struct kevo *db, struct kv_seg *s, uint64_t off, uint64_t len)
 	if (rc == KV_RETRY)
 		rc = kv_fail(&db->env, KEVO_ECORRUPT, "%s: index of segment "
 		    "%llu is full", db->path, (unsigned long long)s->counter);
-	if (rc != 0 || (rc = kv_insert_ops(db, s, off, seq)) != 0)
+	if (rc != 0 || (rc = kv_insert_ops(db, s, off, len, seq)) != 0)
 		return rc;
 	if (t.off == off) {
 		t.off = off + len;

@@ -365,6 +365,7 @@ static void
 write_damaged(const struct script *s, const struct world *w)
 {
 	struct world copy = *w;
+	struct kv_index_group g = { .ix = &copy.ix };
 	uint64_t len = w->ix.arena_len;
 	uint32_t i;
 
@@ -374,7 +375,11 @@ write_damaged(const struct script *s, const struct world *w)
 	copy.head = (void *)copy.ix.arena;
 	copy.head->size += 4096;
 	for (i = 0; i < s->count; i += 1 + below(5))
-		kv_index_insert(&copy.ix, s->count + i, s->offs[i]);
+		if (below(2) == 0)
+			kv_index_insert(&copy.ix, s->count + i, s->offs[i]);
+		else
+			(void)kv_index_add(&g, s->count + i, s->offs[i]);
+	(void)kv_index_flush(&g);
 	kv_index_need(&copy.ix, 100);
 	free(copy.ix.arena);
 }

@@ -7,7 +7,8 @@
 
 /* ---- random insertions ------------------------------------------------- */
 
-/* One commit of a few operations, in exactly the room it may need. */
+/* One commit of some operations, alone or in groups, in exactly the room it
+ * may need. */
 static void
 commit(struct test *t, struct world *w, struct model *m, enum shape shape,
     uint64_t seq, uint32_t nops)
@@ -16,6 +17,8 @@ commit(struct test *t, struct world *w, struct model *m, enum shape shape,
 	uint64_t end = w->head->end, need = kv_index_need(&w->ix, nops);
 	const struct entry *e;
 	uint32_t klen, off, first = (uint32_t)w->log_used;
+	struct kv_index_group g = { .ix = &w->ix };
+	int grouped = below(2) == 0;
 
 	check(t, end + need <= w->ix.arena_len);
 	w->head->size = end + need;
@@ -26,11 +29,13 @@ commit(struct test *t, struct world *w, struct model *m, enum shape shape,
 		} else
 			klen = make_key(shape, key);
 		off = log_op(w, key, klen);
-		check(t, kv_index_insert(&w->ix, seq, off) == 0);
+		check(t, (grouped ? kv_index_add(&g, seq, off) :
+		    kv_index_insert(&w->ix, seq, off)) == 0);
 		model_put(m, key, klen, seq, off);
-		if (below(8) == 0)
+		if (!grouped && below(8) == 0)
 			check(t, kv_index_insert(&w->ix, seq, off) == 0);
 	}
+	check(t, kv_index_flush(&g) == 0 && g.n == 0);
 	check(t, w->head->end - end <= need);
 	check(t, kv_index_check(w->ix.arena, w->ix.arena_len) == 0);
 
