@@ -183,6 +183,13 @@ kv_cache_add(struct kv_cache *c, uint64_t table, uint64_t off, size_t len,
 	return &e->block;
 }
 
+/* It is right behind the hand. */
+void
+kv_cache_pass(struct kv_cache *c, struct kv_block *b)
+{
+	c->hand = (struct entry *)b;
+}
+
 void
 kv_block_pin(struct kv_block *b)
 {

@@ -188,7 +188,7 @@ kv_block_parse(const struct kv_table *t, uint64_t off, struct kv_content *c,
 /* Decompress what c says into the cache; c says then where it is. */
 static int
 unpack(struct kv_env *env, struct kv_table *t, struct kv_cache *cache,
-    struct kv_content *c, size_t len)
+    int passing, struct kv_content *c, size_t len)
 {
 	struct kv_block *b;
 	uint8_t *to;
@@ -206,6 +206,8 @@ unpack(struct kv_env *env, struct kv_table *t, struct kv_cache *cache,
 		return kv_table_damaged(env, t, "a block that does not "
 		    "decompress", c->off);
 	}
+	if (passing)
+		kv_cache_pass(cache, b);
 	c->block = b;
 	return 0;
 }
@@ -214,7 +216,7 @@ unpack(struct kv_env *env, struct kv_table *t, struct kv_cache *cache,
  * will look at byte `at` of it. */
 static int
 read_content(struct kv_env *env, struct kv_table *t, struct kv_cache *cache,
-    uint64_t off, uint32_t at, struct kv_content *c)
+    int passing, uint64_t off, uint32_t at, struct kv_content *c)
 {
 	size_t len;
 	int r, rc;
@@ -231,7 +233,7 @@ read_content(struct kv_env *env, struct kv_table *t, struct kv_cache *cache,
 			    off);
 		if (r == 0)
 			return 0;
-		if ((rc = unpack(env, t, cache, c, len)) != 0)
+		if ((rc = unpack(env, t, cache, passing, c, len)) != 0)
 			return rc;
 	}
 	c->off = off;
@@ -255,22 +257,28 @@ group_in_block(struct kv_env *env, struct kv_table *t,
     struct kv_group *g, struct kv_content *keep)
 {
 	const uint8_t *sub = t->subs + (size_t)number * 4;
+	int passing = keep != NULL && keep->passing, rc;
 	struct kv_content c;
 	uint32_t at;
-	int rc;
 
 	if ((rc = kv_index_ready(env, t, sub)) != 0)
 		return rc;
 	at = get_le32(sub);
-	if (keep != NULL && keep->p != NULL && keep->off == off)
+	if (keep != NULL && keep->p != NULL && keep->off == off) {
 		c = *keep;
-	else if ((rc = read_content(env, t, cache, off, at, &c)) != 0)
-		return rc;
-	else if (keep != NULL) {
-		if (c.block != NULL)
-			kv_block_pin(c.block);
-		kv_content_release(keep);
-		*keep = c;
+	} else {
+		/* First, so that what was passed can make room. */
+		if (keep != NULL)
+			kv_content_release(keep);
+		if ((rc = read_content(env, t, cache, passing, off, at,
+		    &c)) != 0)
+			return rc;
+		if (keep != NULL) {
+			if (c.block != NULL)
+				kv_block_pin(c.block);
+			*keep = c;
+			keep->passing = passing;
+		}
 	}
 	if (at > c.len || kv_group_parse(c.p + at, c.len - at, g) != 0)
 		return kv_table_damaged(env, t, "impossible lengths", off);

@@ -18,6 +18,7 @@ struct kv_table_place {
 	struct kv_group g;
 	struct kv_content keep;	/* what g lies in */
 	struct kv_cache *own;	/* of who gave none: for one block */
+	unsigned walked;	/* groups, since it was put somewhere */
 	enum where where;
 	uint32_t number;	/* of the group */
 	uint32_t at;		/* record in it */
@@ -26,6 +27,7 @@ struct kv_table_place {
 };
 
 #define SHORT	16		/* bytes that are copied at once */
+#define STROLL	4		/* groups; who goes on from there goes far */
 
 void
 kv_table_iter_init(struct kv_table_iter *it, struct kv_env *env,
@@ -140,6 +142,25 @@ show(struct kv_table_iter *it, uint32_t i)
 	return 1;
 }
 
+/* Go to a group beside the one where it is. */
+static int
+walk(struct kv_table_iter *it, uint32_t number)
+{
+	struct kv_table_place *pl = it->place;
+
+	pl->keep.passing = ++pl->walked > STROLL;
+	return enter(it, number);
+}
+
+/* Go to any. */
+static int
+jump(struct kv_table_iter *it, uint32_t number)
+{
+	it->place->walked = 0;
+	it->place->keep.passing = 0;
+	return enter(it, number);
+}
+
 static int
 end(struct kv_table_iter *it, enum where where)
 {
@@ -152,7 +173,7 @@ kv_table_first(struct kv_table_iter *it)
 {
 	int rc = prepare(it);
 
-	if (rc != 0 || (rc = enter(it, 0)) != 0)
+	if (rc != 0 || (rc = jump(it, 0)) != 0)
 		return rc;
 	return show(it, 0);
 }
@@ -162,7 +183,7 @@ kv_table_last(struct kv_table_iter *it)
 {
 	int rc = prepare(it);
 
-	if (rc != 0 || (rc = enter(it, it->t->ngroups - 1)) != 0)
+	if (rc != 0 || (rc = jump(it, it->t->ngroups - 1)) != 0)
 		return rc;
 	return show(it, it->place->g.n - 1);
 }
@@ -181,7 +202,7 @@ kv_table_next(struct kv_table_iter *it)
 		return show(it, pl->at + 1);
 	if (pl->number + 1 == it->t->ngroups)
 		return end(it, BEHIND);
-	if ((rc = enter(it, pl->number + 1)) != 0)
+	if ((rc = walk(it, pl->number + 1)) != 0)
 		return rc;
 	return show(it, 0);
 }
@@ -200,7 +221,7 @@ kv_table_prev(struct kv_table_iter *it)
 		return show(it, pl->at - 1);
 	if (pl->number == 0)
 		return end(it, BEFORE);
-	if ((rc = enter(it, pl->number - 1)) != 0)
+	if ((rc = walk(it, pl->number - 1)) != 0)
 		return rc;
 	return show(it, pl->g.n - 1);
 }
@@ -218,7 +239,7 @@ find(struct kv_table_iter *it, const void *key, size_t klen, uint32_t *at)
 	it->place->where = BEFORE;
 	rc = kv_table_find_group(it->env, it->t, it->cache, key, klen,
 	    &number);
-	if (rc != 0 || (rc = enter(it, number < 0 ? 0 :
+	if (rc != 0 || (rc = jump(it, number < 0 ? 0 :
 	    (uint32_t)number)) != 0)
 		return rc;
 	rc = kv_group_search(&it->place->g, key, klen, at);

@@ -328,6 +328,8 @@ struct kv_content {
 	const uint8_t *p;	/* NULL: none */
 	uint64_t len;
 	struct kv_block *block;	/* pinned; NULL: p points into the map */
+	int passing;		/* set by who walks on and on: the next block
+				 * need not stay in the cache */
 };
 
 /*

@@ -98,6 +98,32 @@ test_clock(void)
 	kv_cache_free(c);
 }
 
+/* A scan through everything, of which nothing is asked for again. */
+static void
+test_pass(void)
+{
+	struct kv_cache *c = kv_cache_new(10 * (BLOCK + 1200));
+	struct kv_block *b;
+
+	for (uint64_t i = 0; i < 8; i++)
+		add(c, 1, i);
+	for (uint64_t i = 100; i < 1000; i++) {
+		b = add(c, 2, i);
+		kv_cache_pass(c, b);
+		kv_block_pin(b);
+		expect(is_block(b, 2, i));
+		kv_block_unpin(b);
+	}
+	expect(how_many(c) == 8);
+	tap_report("cache: what is passed takes no other's place");
+	for (uint64_t i = 8; i < PLACES; i++)
+		add(c, 1, i);
+	expect(kv_cache_find(c, 2, 999, 0) == NULL);
+	expect(how_many(c) > 8 && how_many(c) < PLACES);
+	tap_report("cache: and then it goes on as ever");
+	kv_cache_free(c);
+}
+
 static void
 test_pins(void)
 {
@@ -205,6 +231,7 @@ main(void)
 	tap_start("cache");
 	test_bound();
 	test_clock();
+	test_pass();
 	test_pins();
 	test_random();
 	test_codec(KV_CODEC_LZ4);
