@@ -14,7 +14,7 @@
 #include "ship.h"
 #include "dest.h"
 
-#define BUFFER	((size_t)4 << 20)
+#define BUFFER	((size_t)256 << 10)	/* larger pieces need none */
 
 struct dest_db {
 	struct kv_dest k;
