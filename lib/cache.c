@@ -14,7 +14,9 @@ struct entry {
 	struct entry *chain;
 	struct entry *next, *prev;
 	uint32_t pins;
-	uint32_t used;		/* since the hand came by */
+	uint8_t used;		/* since the hand came by */
+	uint8_t passing;
+	struct kv_cache *cache;
 	uint8_t data[];
 };
 
@@ -102,6 +104,7 @@ kv_cache_find(struct kv_cache *c, uint64_t table, uint64_t off, size_t at)
 		__builtin_prefetch(e->data + at + 128);
 		if (e->off == off && e->table == table) {
 			e->used = 1;
+			e->passing = 0;
 			return &e->block;
 		}
 	}
@@ -173,7 +176,9 @@ kv_cache_add(struct kv_cache *c, uint64_t table, uint64_t off, size_t len,
 	e->block.len = len;
 	e->table = table;
 	e->off = off;
-	e->pins = e->used = 0;
+	e->pins = 0;
+	e->used = e->passing = 0;
+	e->cache = c;
 	b = bucket_of(c, table, off);
 	e->chain = *b;
 	*b = e;
@@ -181,13 +186,6 @@ kv_cache_add(struct kv_cache *c, uint64_t table, uint64_t off, size_t len,
 	c->bytes += sizeof(*e) + len;
 	c->count++;
 	return &e->block;
-}
-
-/* It is right behind the hand. */
-void
-kv_cache_pass(struct kv_cache *c, struct kv_block *b)
-{
-	c->hand = (struct entry *)b;
 }
 
 void
@@ -199,5 +197,14 @@ kv_block_pin(struct kv_block *b)
 void
 kv_block_unpin(struct kv_block *b)
 {
-	((struct entry *)b)->pins--;
+	struct entry *e = (struct entry *)b;
+
+	if (--e->pins == 0 && e->passing)
+		kv_cache_drop(e->cache, b);
+}
+
+void
+kv_block_pass(struct kv_block *b)
+{
+	((struct entry *)b)->passing = 1;
 }

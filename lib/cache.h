@@ -43,13 +43,14 @@ struct kv_block *kv_cache_add(struct kv_cache *c, uint64_t table,
     uint64_t off, size_t len, size_t spare, uint8_t **data);
 void kv_cache_drop(struct kv_cache *c, struct kv_block *b);
 
-/* The block that was just added will hardly be asked for again: when it is not
- * pinned any more it is the first to go, and others stay for it. */
-void kv_cache_pass(struct kv_cache *c, struct kv_block *b);
 
 /* Pins are counted. */
 void kv_block_pin(struct kv_block *b);
 void kv_block_unpin(struct kv_block *b);
+
+/* A block that was added will hardly be asked for again: it goes with its last
+ * pin, unless it is found before that. */
+void kv_block_pass(struct kv_block *b);
 
 /* What codecs keep from one block to the next; the cache frees it. */
 struct kv_codec_work **kv_cache_work(struct kv_cache *c);

@@ -207,7 +207,7 @@ unpack(struct kv_env *env, struct kv_table *t, struct kv_cache *cache,
 		    "decompress", c->off);
 	}
 	if (passing)
-		kv_cache_pass(cache, b);
+		kv_block_pass(b);
 	c->block = b;
 	return 0;
 }
@@ -267,7 +267,7 @@ group_in_block(struct kv_env *env, struct kv_table *t,
 	if (keep != NULL && keep->p != NULL && keep->off == off) {
 		c = *keep;
 	} else {
-		/* First, so that what was passed can make room. */
+		/* First: the next block takes its memory, which is warm. */
 		if (keep != NULL)
 			kv_content_release(keep);
 		if ((rc = read_content(env, t, cache, passing, off, at,

@@ -27,7 +27,7 @@ struct kv_table_place {
 };
 
 #define SHORT	16		/* bytes that are copied at once */
-#define STROLL	4		/* groups; who goes on from there goes far */
+#define STROLL	64		/* groups; who goes on from there goes far */
 
 void
 kv_table_iter_init(struct kv_table_iter *it, struct kv_env *env,
