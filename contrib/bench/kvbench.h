@@ -3,6 +3,7 @@
  *   driver.c      options, the list of steps        measure.c     rows, histograms, the open database
  *   step_write.c  fills, overwriting, settling      step_read.c   gets, scans, verifying
  *   step_many.c   threads, processes                step_open.c   opening, being killed
+ *   child.c       the processes of these
  */
 #ifndef KVBENCH_H
 #define KVBENCH_H
@@ -84,6 +85,7 @@ static inline uint64_t mix(uint64_t z)
     return z ^ (z >> 31);
 }
 static inline uint64_t rng(uint64_t *s) { return mix((*s)++); }
+static inline uint64_t below(uint64_t *s, uint64_t n) { return (uint64_t)(((unsigned __int128)rng(s) * n) >> 64); }
 
 /* value = u32 version, u32 tag, random to half way, then the half again:
  * a general codec halves it.  Content is a function of (idx, ver). */
@@ -158,6 +160,7 @@ int rm_cb(const char *p, const struct stat *s, int t, struct FTW *f);
 void row_head(void);
 void row(const char *label, const struct meas *m, const char *note, int64_t disk);
 void row_np(const char *label, const char *why);
+void row_failed(const char *label, const char *why);    /* and the exit status is 3 */
 const char *vnote(uint64_t bad);
 
 /* ---------------------------------------------------------------- db state */
@@ -172,13 +175,22 @@ void need(int ro, int durable, int seq);
 
 /* ---------------------------------------------- processes of one step */
 struct slot { double t0, t1; uint64_t ops, bad; int ok; struct hist h; char err[200]; double rss; };
-struct gate { atomic_int ready, go, stop; };
 void *shmem(size_t n);
-void child_fail(struct slot *s, const char *what);
+pid_t child_begin(struct slot *s);              /* fork() with an empty slot; 0 in the child */
+void child_fail(struct slot *s, const char *what) __attribute__((noreturn));
+void child_done(struct slot *s) __attribute__((noreturn));
+int child_wait(pid_t p, const struct slot *s);  /* 0, or -1: not done; s->err may say why */
+/* a child's own handle and session */
+struct own { void *db, *ses; };
+void own_open(struct slot *s, struct own *w, int ro, int durable, int mp);
+void own_close(struct slot *s, struct own *w);
+/* several of them begin at the same time */
+struct gate { atomic_int ready, go, stop; };
 void gate_wait(struct gate *g);
-int wait_all(pid_t *p, int n);
-int gate_open(struct gate *g, int n, pid_t *p);
-void open_row(const char *label, struct meas *m, double *t, unsigned n, const char *note);
+int gate_open(struct gate *g, int n, pid_t *p); /* 0, or -1: one died before, and all are killed */
+int has_ended(pid_t p);
+int wait_all(pid_t *p, int n);                  /* how many failed */
+const char *any_error(const struct slot *s, int n);
 
 /* ------------------------------------------------------------------ steps */
 void step_fill(const char *label, int random, int sync, int overwrite);

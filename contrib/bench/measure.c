@@ -191,6 +191,13 @@ void row_np(const char *label, const char *why)
            VLEN, N, REP, label, why);
     fflush(stdout);
 }
+void row_failed(const char *label, const char *why)
+{
+    char b[256];
+    snprintf(b, sizeof b, "FAILED %s", why);
+    failed = 1;
+    row_np(label, b);
+}
 const char *vnote(uint64_t bad)
 {
     static char b[64];

@@ -16,6 +16,22 @@ void open_row(const char *label, struct meas *m, double *t, unsigned n, const ch
     for (unsigned i = 0; i < n; i++) h_add(&m->h, (uint64_t)(t[i] * 1e9 / tick_ns));
     row(label, m, note, -1);
 }
+
+/* In a child: open, read one key, close. */
+static void open_once(struct slot *s, int ro, uint64_t idx)
+{
+    struct own w;
+    char k[KLEN];
+    key_enc(k, idx * 2);
+    s->t0 = now();
+    own_open(s, &w, ro, 0, 0);
+    long len = A->get(w.ses, k, KLEN, VB, sizeof VB);
+    s->rss = now();
+    own_close(s, &w);
+    s->t1 = now();
+    s->bad = len < 0 || !val_ok(VB, len, idx);
+    child_done(s);
+}
 /* each open in a new process whose libraries are already mapped */
 void step_open(const char *label, int ro)
 {
@@ -30,30 +46,9 @@ void step_open(const char *label, int ro)
     if (OPEN_REPS > 256) OPEN_REPS = 256;
     m_begin(&m);
     for (unsigned i = 0; i < OPEN_REPS; i++) {
-        uint64_t idx = mix(SEED * 100 + i) % N;
-        fflush(NULL);
-        memset(s, 0, sizeof *s);
-        pid_t p = fork();
-        if (p == 0) {
-            struct kvb_opts o = mkopts(0, 0, 0);
-            void *d, *q;
-            char k[KLEN];
-            key_enc(k, idx * 2);
-            s->t0 = now();
-            if (A->open(DIRP, &o, ro, &d) < 0) child_fail(s, "open");
-            if (A->session(d, &q) < 0) child_fail(s, "session");
-            long len = A->get(q, k, KLEN, VB, sizeof VB);
-            s->rss = now();
-            A->session_end(q);
-            if (A->close(d) < 0) child_fail(s, "close");
-            s->t1 = now();
-            s->bad = len < 0 || !val_ok(VB, len, idx);
-            s->ok = 1;
-            _exit(0);
-        }
-        int st;
-        waitpid(p, &st, 0);
-        if (!s->ok) { char b[256]; snprintf(b, sizeof b, "FAILED %s", s->err); failed = 1; row_np(label, b); return; }
+        pid_t p = child_begin(s);
+        if (p == 0) open_once(s, ro, mix(SEED * 100 + i) % N);
+        if (child_wait(p, s) != 0) { row_failed(label, s->err); return; }
         bad += s->bad;
         t[i] = s->t1 - s->t0;
         tc[i] = s->rss - s->t0;
@@ -92,77 +87,85 @@ void step_execget(const char *label)
     m_end(&m, 1);
     open_row(label, &m, t, OPEN_REPS, vnote(bad));
 }
+
+/* ----------------------------------------------------------------- killed */
+/* Which version a key has now, 0 for none; *bad counts values that nobody wrote. */
+static uint32_t version_of(void *q, uint64_t idx, uint64_t *bad)
+{
+    char k[KLEN];
+    uint32_t ver = 0;
+    key_enc(k, idx * 2);
+    long len = A->get(q, k, KLEN, VB, sizeof VB);
+    if (len >= 0) { memcpy(&ver, VB, 4); if (!val_exact(VB, len, idx, ver)) ++*bad; }
+    return ver;
+}
+/* In a child: n puts, then nothing more until it is killed. */
+static void dirty_victim(uint64_t n, int fd)
+{
+    char k[KLEN], v[65536];
+    need(0, 0, 0);
+    for (uint64_t j = 0; j < n; j++) {
+        uint64_t idx = perm[j];
+        key_enc(k, idx * 2);
+        val_enc(v, VLEN, idx, VER[idx] + 1);
+        MUST(A->put(ses, k, KLEN, v, VLEN));
+        VER[idx]++;
+    }
+    if (write(fd, "x", 1) != 1) _exit(1);
+    for (;;) pause();
+}
+/* In a child: open what the victim has left.  s->h.b: keys that are missing, and that are old. */
+static void dirty_survivor(struct slot *s, uint64_t idx)
+{
+    struct own w;
+    char k[KLEN];
+    key_enc(k, idx * 2);
+    s->t0 = now();
+    own_open(s, &w, 0, 0, 0);
+    A->get(w.ses, k, KLEN, VB, sizeof VB);
+    s->t1 = now();
+    for (uint64_t j = 0; j < N; j++) {          /* all N: a restore may lose old keys too */
+        idx = perm[j];
+        uint32_t ver = version_of(w.ses, idx, &s->bad);
+        if (ver == 0 && VER[idx]) s->h.b[0]++;
+        else if (ver != VER[idx]) s->h.b[1]++;
+        VER[idx] = ver;
+    }
+    own_close(s, &w);
+    child_done(s);
+}
+static int kill_dirty(struct slot *s, uint64_t n)
+{
+    int pfd[2], st;
+    char c;
+    if (pipe(pfd)) die("pipe");
+    pid_t p = child_begin(s);
+    if (p == 0) { close(pfd[0]); dirty_victim(n, pfd[1]); }
+    close(pfd[1]);
+    ssize_t got = read(pfd[0], &c, 1);
+    close(pfd[0]);
+    kill(p, SIGKILL);
+    waitpid(p, &st, 0);
+    return got == 1 ? 0 : -1;
+}
 void step_opendirty(const char *label)
 {
     static struct meas m;
     double t[16];
     unsigned reps = DIRTY_REPS < 16 ? DIRTY_REPS : 16;
-    uint64_t lost = 0, stale = 0, tot = 0, bad = 0;
+    uint64_t lost = 0, stale = 0, tot = 0, bad = 0, n = DIRTY_N < N ? DIRTY_N : N;
     struct slot *s = shmem(sizeof *s);
     forks();
     shut();
     m_begin(&m);
     for (unsigned i = 0; i < reps; i++) {
-        int pfd[2];
-        if (pipe(pfd)) die("pipe");
         make_perm(SEED + 500 + i);
-        uint64_t D = DIRTY_N < N ? DIRTY_N : N;
-        fflush(NULL);
-        memset(s, 0, sizeof *s);
-        pid_t p = fork();
-        if (p == 0) {                           /* the victim */
-            char k[KLEN], v[65536];
-            close(pfd[0]);
-            need(0, 0, 0);
-            for (uint64_t j = 0; j < D; j++) {
-                uint64_t idx = perm[j];
-                key_enc(k, idx * 2);
-                val_enc(v, VLEN, idx, VER[idx] + 1);
-                MUST(A->put(ses, k, KLEN, v, VLEN));
-                VER[idx]++;
-            }
-            if (write(pfd[1], "x", 1) != 1) _exit(1);
-            for (;;) pause();
-        }
-        char c;
-        close(pfd[1]);
-        if (read(pfd[0], &c, 1) != 1) { row_np(label, "FAILED victim died"); failed = 1; return; }
-        close(pfd[0]);
-        kill(p, SIGKILL);
-        int st;
-        waitpid(p, &st, 0);
-        p = fork();
-        if (p == 0) {                           /* the survivor */
-            struct kvb_opts o = mkopts(0, 0, 0);
-            void *d, *q;
-            char k[KLEN];
-            uint64_t idx = perm[D - 1];
-            key_enc(k, idx * 2);
-            s->t0 = now();
-            if (A->open(DIRP, &o, 0, &d) < 0) child_fail(s, "open");
-            if (A->session(d, &q) < 0) child_fail(s, "session");
-            long len = A->get(q, k, KLEN, VB, sizeof VB);
-            s->t1 = now();
-            (void)len;
-            for (uint64_t j = 0; j < N; j++) {   /* all N: a restore may lose old keys too */
-                idx = perm[j];
-                key_enc(k, idx * 2);
-                len = A->get(q, k, KLEN, VB, sizeof VB);
-                uint32_t ver = 0;
-                if (len >= 0) { memcpy(&ver, VB, 4); if (!val_exact(VB, len, idx, ver)) s->bad++; }
-                if (len < 0 && VER[idx]) s->h.b[0]++;
-                else if (ver != VER[idx]) s->h.b[1]++;
-                VER[idx] = ver;
-            }
-            A->session_end(q);
-            if (A->close(d) < 0) child_fail(s, "close");
-            s->ok = 1;
-            _exit(0);
-        }
-        waitpid(p, &st, 0);
-        if (!s->ok) { char b[256]; snprintf(b, sizeof b, "FAILED %s", s->err); failed = 1; row_np(label, b); return; }
+        if (kill_dirty(s, n) != 0) { row_failed(label, "victim died"); return; }
+        pid_t p = child_begin(s);
+        if (p == 0) dirty_survivor(s, perm[n - 1]);
+        if (child_wait(p, s) != 0) { row_failed(label, s->err); return; }
         t[i] = s->t1 - s->t0;
-        tot += D;
+        tot += n;
         lost += s->h.b[0];
         stale += s->h.b[1];
         bad += s->bad;
@@ -176,6 +179,50 @@ void step_opendirty(const char *label)
     munmap(s, sizeof *s);
 }
 
+/* In a child: batches of version c until it is killed.  s->ops are begun, s->bad have returned. */
+static void batch_victim(struct slot *s, uint32_t c)
+{
+    struct kvb_kv *kv = malloc(BATCH * sizeof *kv);
+    char *kb = malloc(BATCH * KLEN), *vb = malloc((size_t)BATCH * VLEN);
+    need(0, 0, 0);
+    for (uint64_t i = 0; i + BATCH <= N; i += BATCH) {
+        for (unsigned j = 0; j < BATCH; j++) {
+            key_enc(kb + j * KLEN, (uint64_t)perm[i + j] * 2);
+            val_enc(vb + (size_t)j * VLEN, VLEN, perm[i + j], c);
+            kv[j] = (struct kvb_kv){ kb + j * KLEN, KLEN, vb + (size_t)j * VLEN, VLEN };
+        }
+        __atomic_store_n(&s->ops, i / BATCH + 1, __ATOMIC_RELEASE);
+        MUST(A->batch(ses, kv, BATCH, 0));
+        __atomic_store_n(&s->bad, i / BATCH + 1, __ATOMIC_RELEASE);
+    }
+    for (;;) pause();
+}
+/* How many batches had returned when it was killed. */
+static uint64_t kill_in_batch(struct slot *s, uint32_t c)
+{
+    uint64_t stopat = 1 + mix(SEED * 50 + c) % (N / BATCH);
+    int st;
+    pid_t p = child_begin(s);
+    if (p == 0) batch_victim(s, c);
+    while (__atomic_load_n(&s->ops, __ATOMIC_ACQUIRE) < stopat) usleep(20);
+    usleep(mix(SEED + c) % 400);
+    kill(p, SIGKILL);
+    waitpid(p, &st, 0);
+    return s->bad;
+}
+/* In a child.  s->h.b: batches that are there whole, and that are torn. */
+static void batch_survivor(struct slot *s, uint32_t c)
+{
+    need(0, 0, 0);
+    for (uint64_t i = 0; i + BATCH <= N; i += BATCH) {
+        unsigned here = 0;
+        for (unsigned j = 0; j < BATCH; j++) here += version_of(ses, perm[i + j], &s->bad) == c;
+        s->h.b[0] += here == BATCH;
+        s->h.b[1] += here && here != BATCH;
+    }
+    shut();
+    child_done(s);
+}
 /* kill -9 in the middle of batches: each batch must be there whole or not at all */
 void step_killbatch(const char *label)
 {
@@ -183,61 +230,14 @@ void step_killbatch(const char *label)
     uint64_t torn = 0, whole = 0, bad = 0, batches = 0;
     forks();
     make_perm(SEED + 900);
-    for (unsigned c = 1; c <= 8; c++) {
-        fflush(NULL);
-        memset(s, 0, sizeof *s);
-        pid_t p = fork();
-        if (p == 0) {
-            struct kvb_kv *kv = malloc(BATCH * sizeof *kv);
-            char *kb = malloc(BATCH * KLEN), *vb = malloc((size_t)BATCH * VLEN);
-            need(0, 0, 0);
-            for (uint64_t i = 0; i + BATCH <= N; i += BATCH) {
-                for (unsigned j = 0; j < BATCH; j++) {
-                    key_enc(kb + j * KLEN, (uint64_t)perm[i + j] * 2);
-                    val_enc(vb + (size_t)j * VLEN, VLEN, perm[i + j], c);
-                    kv[j] = (struct kvb_kv){ kb + j * KLEN, KLEN, vb + (size_t)j * VLEN, VLEN };
-                }
-                __atomic_store_n(&s->ops, i / BATCH + 1, __ATOMIC_RELEASE);     /* begun */
-                MUST(A->batch(ses, kv, BATCH, 0));
-                __atomic_store_n(&s->bad, i / BATCH + 1, __ATOMIC_RELEASE);     /* returned */
-            }
-            for (;;) pause();
-        }
-        uint64_t stopat = 1 + mix(SEED * 50 + c) % (N / BATCH);
-        while (__atomic_load_n(&s->ops, __ATOMIC_ACQUIRE) < stopat) usleep(20);
-        usleep(mix(SEED + c) % 400);
-        kill(p, SIGKILL);
-        int st;
-        waitpid(p, &st, 0);
-        uint64_t done = s->bad;
-        p = fork();
-        if (p == 0) {
-            char k[KLEN];
-            memset(s, 0, sizeof *s);
-            need(0, 0, 0);
-            for (uint64_t i = 0; i + BATCH <= N; i += BATCH) {
-                unsigned here = 0;
-                for (unsigned j = 0; j < BATCH; j++) {
-                    uint64_t idx = perm[i + j];
-                    uint32_t ver = 0;
-                    key_enc(k, idx * 2);
-                    long len = A->get(ses, k, KLEN, VB, sizeof VB);
-                    if (len >= 0) { memcpy(&ver, VB, 4); if (!val_exact(VB, len, idx, ver)) s->bad++; }
-                    here += ver == c;
-                }
-                s->h.b[0] += here == BATCH;
-                s->h.b[1] += here && here != BATCH;
-            }
-            shut();
-            s->ok = 1;
-            _exit(0);
-        }
-        waitpid(p, &st, 0);
-        if (!s->ok) { row_np(label, "FAILED"); failed = 1; return; }
-        torn += s->h.b[1];
+    for (uint32_t c = 1; c <= 8; c++) {
+        batches += kill_in_batch(s, c);
+        pid_t p = child_begin(s);
+        if (p == 0) batch_survivor(s, c);
+        if (child_wait(p, s) != 0) { row_failed(label, s->err); return; }
         whole += s->h.b[0];
+        torn += s->h.b[1];
         bad += s->bad;
-        batches += done;
     }
     char b[160];
     snprintf(b, sizeof b, "%skills=8 batches returned=%" PRIu64 " kept whole=%" PRIu64 " torn=%" PRIu64,

@@ -6,17 +6,15 @@ void step_read(const char *label, int kind) /* 0 random 1 missing 2 hot */
 {
     static struct meas m;
     char k[KLEN];
-    uint64_t cnt = READS ? READS : N, s = SEED * 104729 + kind, bad = 0, span = N, base = 0;
+    uint64_t cnt = READS ? READS : N, s = SEED * 104729 + kind, bad = 0, span = N;
     need(RDONLY, 0, 0);
     if (kind == 2) {                    /* 1% of the keys, scattered */
         make_perm(SEED + 5);
         span = N / 100 ? N / 100 : 1;
     }
-    (void)base;
     m_begin(&m);
     for (uint64_t i = 0; i < cnt; i++) {
-        uint64_t r = rng(&s);
-        uint64_t idx = (uint64_t)(((unsigned __int128)r * span) >> 64);
+        uint64_t idx = below(&s, span);
         if (kind == 2) idx = perm[idx];
         key_enc(k, idx * 2 + (kind == 1));
         LAT_BEGIN(16, i);
@@ -82,7 +80,7 @@ void step_seekrandom(const char *label)
     need(RDONLY, 0, 0);
     m_begin(&m);
     for (uint64_t i = 0; i < cnt; i++) {
-        uint64_t idx = (uint64_t)(((unsigned __int128)rng(&s) * N) >> 64);
+        uint64_t idx = below(&s, N);
         void *it;
         struct kvb_kv kv;
         key_enc(k, idx ? idx * 2 - 1 : 0);      /* a key that is absent: lands on idx */
