@@ -1,12 +1,16 @@
 /*
- * restore_in: what restore.c, which reads archives, and restore_plan.c, which
- * makes a database of what came, share.
+ * restore_in: what the parts of a restore share: restore.c, which reads
+ * archives; restore_plan.c, which chooses among what came; and restore_make.c,
+ * which makes a database of the choice.
  */
 #ifndef KV_RESTORE_IN_H
 #define KV_RESTORE_IN_H
 
+#include "../segment.h"
 #include "newdir.h"
 #include "restore.h"
+
+struct kv_version;
 
 struct kv_restore {
 	struct kv_env *env;
@@ -30,5 +34,23 @@ struct kv_restore {
  * stays.
  */
 int kv_restore_merge(struct kv_restore *r, const char *temporary);
+
+/* How far the log of a version leads, towards what is wanted. */
+struct kv_restore_reach {
+	struct kv_version *v;
+	uint64_t segment;	/* where the last commit is, */
+	uint64_t off;		/* and ends; */
+	struct kv_seal seal;	/* what belongs there */
+	struct kv_position at;
+	uint64_t time_ns;
+	int past;		/* a later commit was seen */
+};
+
+/*
+ * Make a database of what came, as of there: what it does not need goes, the
+ * log is cut and sealed, and it is said who may write to it.  As
+ * kv_restore_build(); KV_SHIP_CORRUPT where a table is in none of the archives.
+ */
+int kv_restore_make(struct kv_restore *r, const struct kv_restore_reach *a);
 
 #endif /* KV_RESTORE_IN_H */
