@@ -97,6 +97,16 @@ void kv_base_name(char buf[KV_BASE_NAME_LEN], const struct kv_base_member *m);
 /* The member of this name, its size left alone: 0, or -1 if there is none. */
 int kv_base_name_parse(const char *name, struct kv_base_member *m);
 
+/* SUMS, line by line.  Starts as zeros; text is to be freed. */
+struct kv_base_sums {
+	char *text;		/* a zero byte follows; NULL: no line yet */
+	size_t len, room;
+};
+
+/* Add the line of a member with these bytes: 0, or -1 if memory is out. */
+int kv_base_sums_add(struct kv_base_sums *s, const struct kv_base_member *m,
+    const struct kv_hash128 *bytes);
+
 /* ---- writing ----------------------------------------------------------- */
 
 /* What an increment is put to. */

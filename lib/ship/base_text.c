@@ -184,6 +184,29 @@ kv_base_name_parse(const char *name, struct kv_base_member *m)
 	return -1;
 }
 
+/* ---- SUMS -------------------------------------------------------------- */
+
+int
+kv_base_sums_add(struct kv_base_sums *s, const struct kv_base_member *m,
+    const struct kv_hash128 *bytes)
+{
+	size_t room = s->room != 0 ? 2 * s->room : 4096;
+	char name[KV_BASE_NAME_LEN], sum[KV_HASH128_TEXT], *p;
+
+	if (s->room - s->len < KV_HASH128_TEXT + KV_BASE_NAME_LEN + 4) {
+		if ((p = realloc(s->text, room)) == NULL)
+			return -1;
+		s->text = p;
+		s->room = room;
+	}
+	kv_base_name(name, m);
+	kv_hash128_text(bytes, sum);
+	s->len += (size_t)sprintf(s->text + s->len, "%s  %s\n", sum, name);
+	return 0;
+}
+
+/* ---- the directory ----------------------------------------------------- */
+
 static int
 is_plain(char c)
 {

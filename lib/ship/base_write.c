@@ -22,8 +22,7 @@ struct write {
 	int64_t time;
 	struct kv_tar_out *out;
 	struct kv_hash128 *hash;
-	char *sums;
-	size_t sums_len, sums_room;
+	struct kv_base_sums sums;
 	uint64_t done;
 };
 
@@ -66,25 +65,6 @@ put(struct write *w, const void *p, size_t len)
 	return rc;
 }
 
-static int
-add_line(struct write *w, const char *name)
-{
-	size_t need = w->sums_len + KV_HASH128_TEXT + KV_BASE_NAME_LEN + 4;
-	size_t room = w->sums_room != 0 ? 2 * w->sums_room : 4096;
-	char sum[KV_HASH128_TEXT], *p;
-
-	if (need > w->sums_room) {
-		if ((p = realloc(w->sums, room)) == NULL)
-			return no_memory(w);
-		w->sums = p;
-		w->sums_room = room;
-	}
-	kv_hash128_text(w->hash, sum);
-	w->sums_len += (size_t)sprintf(w->sums + w->sums_len, "%s  %s\n", sum,
-	    name);
-	return 0;
-}
-
 /* Of the whole file LOCK: who may not write must not be able to hold it. */
 static unsigned
 mode_of(const struct write *w, enum kv_base_kind kind)
@@ -109,10 +89,7 @@ begin(struct write *w, const struct kv_base_member *m)
 static int
 end(struct write *w, const struct kv_base_member *m)
 {
-	char name[KV_BASE_NAME_LEN];
-
-	kv_base_name(name, m);
-	return add_line(w, name);
+	return kv_base_sums_add(&w->sums, m, w->hash) == 0 ? 0 : no_memory(w);
 }
 
 static int
@@ -210,11 +187,11 @@ put_end(struct write *w)
 	struct kv_base_end e = { .files = w->plan.base.files,
 		.bytes = w->plan.base.bytes };
 	char text[KV_BASE_TEXT_MAX];
-	size_t len = w->sums_len;
+	size_t len = w->sums.len;
 	int rc;
 
-	kv_hash128_of(w->sums, len, e.sums);
-	if ((rc = put_text(w, KV_BASE_SUMS, w->sums, len)) != 0)
+	kv_hash128_of(w->sums.text, len, e.sums);
+	if ((rc = put_text(w, KV_BASE_SUMS, w->sums.text, len)) != 0)
 		return rc;
 	return put_text(w, KV_BASE_END, text, kv_base_end_print(text, &e));
 }
@@ -285,7 +262,7 @@ kv_base_write(struct kevo *db, const struct kv_base_write *opt,
 	}
 	if (rc == 0)
 		*out = w.plan.base;
-	free(w.sums);
+	free(w.sums.text);
 	kv_hash128_free(w.hash);
 	kv_base_plan_release(&w.plan);
 	return rc;
