@@ -317,17 +317,6 @@ int64_t kv_deadline(const struct kevo *db);
 int64_t kv_deadline_from(const struct kevo *db, uint64_t began_ns);
 
 /*
- * Sync the directories that hold the names of the database and of its log.
- * A creator syncs them, but may have been killed before it did; so does who
- * builds a generation, before anything is acknowledged in it.
- */
-int kv_sync_names(struct kevo *db);
-
-/* Make the directories of tables and versions and the file PINS, if they
- * are missing. */
-int kv_make_places(struct kevo *db, const struct kv_ident *ident);
-
-/*
  * A version was installed: say so in control.  If a generation was built
  * meanwhile, it may not know of it; then to that one, too.
  */
@@ -339,6 +328,31 @@ int kv_slot_acquire(struct kevo *db);
 /* A slot whose number a lock word still holds was its dead owner's, and
  * having it would feign that owner's life: take another. */
 int kv_slot_leave_haunted(struct kevo *db, struct kv_control *c);
+
+/* ---- create.c ---------------------------------------------------------- */
+
+/*
+ * Make a database of db->dir, which has no FORMAT, under REBUILD.  0: also if
+ * another process has done so.  KEVO_ENOTDB, KEVO_ECORRUPT (its data is there,
+ * and FORMAT is lost), KEVO_EBUSY, KEVO_ECREATE (the file system will not do)
+ * or an error.
+ */
+int kv_create(struct kevo *db, const char *const *settings);
+
+/* Why there is no database in db->dir, which has no FORMAT: KEVO_ENOTDB,
+ * KEVO_ECORRUPT, KEVO_ENODB or an error. */
+int kv_why_none(struct kevo *db);
+
+/*
+ * Sync the directories that hold the names of the database and of its log.
+ * A creator syncs them, but may have been killed before it did; so does who
+ * builds a generation, before anything is acknowledged in it.
+ */
+int kv_sync_names(struct kevo *db);
+
+/* Make the directories of tables and versions and the file PINS, if they
+ * are missing. */
+int kv_make_places(struct kevo *db, const struct kv_ident *ident);
 
 /* ---- config.c ---------------------------------------------------------- */
 
