@@ -149,6 +149,19 @@ kv_why_none(struct kevo *db)
 /* ---- making it --------------------------------------------------------- */
 
 int
+kv_fs_check(struct kevo *db, int status)
+{
+	uint64_t type;
+
+	if (kv_fs_supported(db->lock_fd >= 0 ? db->lock_fd : db->dir.fd,
+	    &type))
+		return 0;
+	return kv_fail(&db->env, status, "%s: on a file system (type %#llx) "
+	    "without shared locks and memory that kevo can rely on, such as a "
+	    "network one", db->path, (unsigned long long)type);
+}
+
+int
 kv_sync_names(struct kevo *db)
 {
 	int rc;
@@ -168,10 +181,9 @@ create_first_segment(struct kevo *db, const struct kv_ident *ident,
     const struct kv_conf *conf)
 {
 	struct kv_segment_head h;
-	mode_t dir_mode = ident->mode | ((ident->mode & 0444) >> 2);
-	int rc;
+	int rc = kv_mkdir(&db->env, &db->dir, "wal", ident->mode);
 
-	if ((rc = kv_mkdir(&db->env, &db->dir, "wal", dir_mode)) != 0)
+	if (rc != 0)
 		return rc;
 	memset(&h, 0, sizeof(h));
 	memcpy(h.id, ident->id, 16);
@@ -188,17 +200,17 @@ create_first_segment(struct kevo *db, const struct kv_ident *ident,
 int
 kv_make_places(struct kevo *db, const struct kv_ident *ident)
 {
-	mode_t dir_mode = ident->mode | ((ident->mode & 0444) >> 2);
+	mode_t mode = ident->mode;
 	int fd, rc;
 
-	if ((rc = kv_mkdir(&db->env, &db->dir, "table", dir_mode)) != 0 ||
-	    (rc = kv_mkdir(&db->env, &db->dir, "version", dir_mode)) != 0)
+	if ((rc = kv_mkdir(&db->env, &db->dir, "table", mode)) != 0 ||
+	    (rc = kv_mkdir(&db->env, &db->dir, "version", mode)) != 0)
 		return rc;
 	fd = kv_openat(db->dir.fd, "PINS", O_RDWR | O_CREAT | O_EXCL, 0666);
 	if (fd < 0)
 		return errno == EEXIST ? 0 : kv_fail_errno(&db->env,
 		    kv_path(&db->dir, "PINS"), "create");
-	if (fchmod(fd, ident->mode) != 0)
+	if (fchmod(fd, mode) != 0)
 		rc = kv_fail_errno(&db->env, kv_path(&db->dir, "PINS"),
 		    "set the mode of");
 	close(fd);
@@ -221,25 +233,18 @@ fill_directory(struct kevo *db, const char *const *settings)
 {
 	struct kv_ident ident;
 	struct kv_conf conf;
-	uint64_t type;
 	int rc;
 
 	if (faccessat(db->dir.fd, "FORMAT", F_OK, 0) == 0)
 		return 0;
-	if (!kv_fs_supported(db->lock_fd, &type))
-		return kv_fail(&db->env, KEVO_ECREATE, "%s: on a file system "
-		    "(type %#llx) without shared locks and memory that kevo "
-		    "can rely on, such as a network one", db->path,
-		    (unsigned long long)type);
-	if ((rc = check_unfinished(db)) != 0 ||
+	if ((rc = kv_fs_check(db, KEVO_ECREATE)) != 0 ||
+	    (rc = check_unfinished(db)) != 0 ||
 	    (rc = kv_ident_new(&db->env, &db->dir, &ident)) != 0 ||
 	    (rc = create_conf(db, &ident, settings, &conf)) != 0 ||
 	    (rc = kv_make_places(db, &ident)) != 0 ||
 	    (rc = create_first_segment(db, &ident, &conf)) != 0)
 		return rc;
-	/* Who may not write must not be able to hold a lock either. */
-	if (fchmod(db->lock_fd, ident.mode & ((ident.mode & 0222) |
-	    ((ident.mode & 0222) << 1))) != 0)
+	if (fchmod(db->lock_fd, kv_lock_mode(ident.mode)) != 0)
 		return kv_fail_errno(&db->env, kv_path(&db->dir, "LOCK"),
 		    "set the mode of");
 	if ((rc = kv_ident_write(&db->env, &db->dir, &ident)) != 0)

@@ -343,6 +343,9 @@ int kv_create(struct kevo *db, const char *const *settings);
  * KEVO_ECORRUPT, KEVO_ENODB or an error. */
 int kv_why_none(struct kevo *db);
 
+/* Is it on a file system that will do?  0, or the status. */
+int kv_fs_check(struct kevo *db, int status);
+
 /*
  * Sync the directories that hold the names of the database and of its log.
  * A creator syncs them, but may have been killed before it did; so does who

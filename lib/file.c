@@ -230,9 +230,23 @@ kv_give(const struct kv_dir *dir, int fd, mode_t mode)
 	return fchmod(fd, mode);
 }
 
+mode_t
+kv_dir_mode(mode_t files)
+{
+	return files | (files & 0444) >> 2;
+}
+
+mode_t
+kv_lock_mode(mode_t files)
+{
+	mode_t w = files & 0222;
+
+	return files & (w | w << 1);
+}
+
 int
 kv_mkdir(struct kv_env *env, const struct kv_dir *dir, const char *name,
-    mode_t mode)
+    mode_t files)
 {
 	struct stat st;
 	int r = 0;
@@ -244,7 +258,7 @@ kv_mkdir(struct kv_env *env, const struct kv_dir *dir, const char *name,
 		r = fchownat(dir->fd, name, st.st_uid, st.st_gid, 0);
 	(void)r;
 	if (fstatat(dir->fd, name, &st, 0) != 0 || fchmodat(dir->fd, name,
-	    mode | (st.st_mode & S_ISGID), 0) != 0)
+	    kv_dir_mode(files) | (st.st_mode & S_ISGID), 0) != 0)
 		return kv_fail_errno(env, kv_path(dir, name),
 		    "set the mode of");
 	return 0;

@@ -75,10 +75,18 @@ int kv_reserve(struct kv_env *env, int fd, const char *name, uint64_t off,
  */
 int kv_give(const struct kv_dir *dir, int fd, mode_t mode);
 
-/* Create a directory below dir, if it is missing, with the permissions of
- * mode and what it inherits of its group; in the same way. */
+/*
+ * What follows from the mode of a database's files: that of its directories,
+ * who may read files may enter them; and that of LOCK, who may not write must
+ * not be able to hold a lock either.
+ */
+mode_t kv_dir_mode(mode_t files);
+mode_t kv_lock_mode(mode_t files);
+
+/* Create a directory below dir, if it is missing, for files of this mode,
+ * with what it inherits of its group; in the same way as kv_give(). */
 int kv_mkdir(struct kv_env *env, const struct kv_dir *dir, const char *name,
-    mode_t mode);
+    mode_t files);
 
 /* Overwrite with zeros, or make a hole where the file system can. */
 int kv_write_zeros(struct kv_env *env, int fd, const char *name,

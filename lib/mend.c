@@ -220,13 +220,10 @@ static int
 mend_lock(struct kv_mend *m)
 {
 	struct kv_check *ck = m->ck;
-	uint32_t mode = ck->ident.mode;
 
 	if (!ck->lock_missing)
 		return 0;
-	/* As open.c does it: who may not write, cannot hold a lock. */
-	if (fchmod(ck->db.lock_fd, mode & ((mode & 0222) |
-	    ((mode & 0222) << 1))) != 0)
+	if (fchmod(ck->db.lock_fd, kv_lock_mode(ck->ident.mode)) != 0)
 		return kv_fail_errno(&ck->db.env, kv_path(&ck->db.dir,
 		    "LOCK"), "set the mode of");
 	kv_mend_give(m, "LOCK");
@@ -293,7 +290,6 @@ prepare(struct kv_mend *m)
 {
 	struct kv_check *ck = m->ck;
 	struct kevo *db = &ck->db;
-	mode_t dir_mode = ck->ident.mode | ((ck->ident.mode & 0444) >> 2);
 	int rc;
 
 	if (ck->format != KV_FILE_SOUND && ck->unsure != NULL)
@@ -304,7 +300,8 @@ prepare(struct kv_mend *m)
 	if (kv_conf_read(&db->env, &db->dir, &m->conf) != 0)
 		kv_conf_init(&m->conf);
 	m->next_file = next_file(ck);
-	if ((rc = kv_mkdir(&db->env, &db->dir, "wal", dir_mode)) != 0 ||
+	if ((rc = kv_mkdir(&db->env, &db->dir, "wal",
+	    ck->ident.mode)) != 0 ||
 	    (rc = kv_make_places(db, &ck->ident)) != 0)
 		return rc;
 	kv_mend_give(m, "wal");

@@ -43,14 +43,6 @@ kv_mend_give(struct kv_mend *m, const char *name)
 
 /* ---- the directory ----------------------------------------------------- */
 
-static mode_t
-dir_mode(const struct kv_mend *m)
-{
-	uint32_t mode = m->ck->ident.mode;
-
-	return mode | ((mode & 0444) >> 2);
-}
-
 /* "damaged-20261125T134500Z", or with a number behind it. */
 static int
 make_dir(struct kv_mend *m)
@@ -65,7 +57,8 @@ make_dir(struct kv_mend *m)
 	for (int i = 0; i < 1000; i++) {
 		snprintf(m->dir, sizeof(m->dir), i == 0 ? "%s" : "%s-%d",
 		    when, i);
-		if (mkdirat(dir->fd, m->dir, dir_mode(m)) == 0) {
+		if (mkdirat(dir->fd, m->dir,
+		    kv_dir_mode(m->ck->ident.mode)) == 0) {
 			kv_mend_give(m, m->dir);
 			return 0;
 		}
@@ -88,7 +81,8 @@ place(struct kv_mend *m, const char *name, char *to, size_t room)
 		return 0;
 	snprintf(sub, sizeof(sub), "%s/%.*s", m->dir, (int)(slash - name),
 	    name);
-	rc = kv_mkdir(&m->ck->db.env, &m->ck->db.dir, sub, dir_mode(m));
+	rc = kv_mkdir(&m->ck->db.env, &m->ck->db.dir, sub,
+	    m->ck->ident.mode);
 	kv_mend_give(m, sub);
 	return rc;
 }

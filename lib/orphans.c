@@ -351,7 +351,7 @@ take(struct save *s, const struct source *from)
 int
 kv_orphans_dir(struct kv_env *env, const struct kv_dir *dir, uint32_t mode)
 {
-	int rc = kv_mkdir(env, dir, KV_ORPHANS, mode | ((mode & 0444) >> 2));
+	int rc = kv_mkdir(env, dir, KV_ORPHANS, mode);
 
 	return rc != 0 ? rc : kv_sync_dir(env, dir, ".");
 }

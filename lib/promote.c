@@ -204,8 +204,7 @@ write_intent(struct promotion *pr)
 	size_t len = kv_epoch_print(text, &pr->out->epoch);
 	int rc;
 
-	rc = kv_mkdir(&db->env, &db->dir, KV_EPOCHS, mode |
-	    ((mode & 0444) >> 2));
+	rc = kv_mkdir(&db->env, &db->dir, KV_EPOCHS, mode);
 	if (rc == 0)
 		rc = kv_sync_dir(&db->env, &db->dir, ".");
 	if (rc == 0)

@@ -688,26 +688,6 @@ unlock_old(struct kv_control *old)
 }
 
 static int
-make_shm_dir(struct kevo *db, const struct kv_ident *ident)
-{
-	return kv_mkdir(&db->env, &db->dir, "shm", ident->mode |
-	    ((ident->mode & 0444) >> 2));
-}
-
-static int
-check_fs(struct kevo *db)
-{
-	uint64_t type;
-
-	if (kv_fs_supported(db->lock_fd >= 0 ? db->lock_fd : db->dir.fd,
-	    &type))
-		return 0;
-	return kv_fail(&db->env, KEVO_ENOTDB, "%s: on a file system (type "
-	    "%#llx) without shared locks and memory that kevo can rely on, "
-	    "such as a network one", db->path, (unsigned long long)type);
-}
-
-static int
 rebuild_locked(struct kevo *db, const struct kv_ident *ident,
     int64_t deadline_ms)
 {
@@ -733,9 +713,10 @@ rebuild_locked(struct kevo *db, const struct kv_ident *ident,
 		b.rewrite = memcmp(boot, old->boot, 16) == 0 ||
 		    kv_slot_any(db->lock_fd) != 0;
 	}
-	if ((rc = check_fs(db)) != 0 || (rc = kv_make_places(db, ident)) != 0
-	    || (rc = kv_sync_names(db)) != 0 ||
-	    (rc = make_shm_dir(db, ident)) != 0)
+	if ((rc = kv_fs_check(db, KEVO_ENOTDB)) != 0 ||
+	    (rc = kv_make_places(db, ident)) != 0 ||
+	    (rc = kv_sync_names(db)) != 0 ||
+	    (rc = kv_mkdir(&db->env, &db->dir, "shm", ident->mode)) != 0)
 		goto unlock;
 	if (kv_random(&b.generation, sizeof(b.generation)) != 0) {
 		rc = kv_fail_errno(&db->env, "random numbers", "get");
@@ -800,7 +781,7 @@ kv_build_private(struct kevo *db, const struct kv_ident *ident)
 	memset(c, 0, KV_CONTROL_LEN);
 	db->unusable = kv_control_stamp(&db->dir);
 	load_settings(&b, NULL);
-	if ((rc = check_fs(db)) != 0 ||
+	if ((rc = kv_fs_check(db, KEVO_ENOTDB)) != 0 ||
 	    (rc = kv_control_format(&db->env, c, &db->dir, -1, ident,
 	    &b.conf, 0)) != 0 || (rc = build_log(&b)) != 0) {
 		forget(&b);

@@ -439,8 +439,7 @@ take_epoch(struct rejoin *r)
 
 	if (r->next == NULL)
 		return 0;
-	rc = kv_mkdir(&db->env, &db->dir, KV_EPOCHS, mode |
-	    ((mode & 0444) >> 2));
+	rc = kv_mkdir(&db->env, &db->dir, KV_EPOCHS, mode);
 	if (rc == 0)
 		rc = kv_sync_dir(&db->env, &db->dir, ".");
 	if (rc == 0 && unlinkat(db->dir.fd, KV_EPOCH_NEXT, 0) != 0 &&

@@ -276,7 +276,7 @@ kv_slots_write_lost(struct kevo *db, const char *name, uint64_t first,
 int
 kv_slots_make_dir(struct kevo *db, const char *name)
 {
-	mode_t mode = db->ctl->mode | ((db->ctl->mode & 0444) >> 2);
+	mode_t mode = db->ctl->mode;
 	char path[KV_SLOTS_PATH];
 	int rc;
 

@@ -26,7 +26,7 @@ kv_txn_name(char buf[KV_TXN_NAME_LEN], uint64_t number, const char *ending)
 static int
 make_directory(struct kv_env *env, const struct kv_dir *dir, uint32_t mode)
 {
-	return kv_mkdir(env, dir, "txn", mode | ((mode & 0444) >> 2));
+	return kv_mkdir(env, dir, "txn", mode);
 }
 
 int

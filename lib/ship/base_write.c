@@ -65,25 +65,18 @@ put(struct write *w, const void *p, size_t len)
 	return rc;
 }
 
-/* Of the whole file LOCK: who may not write must not be able to hold it. */
-static unsigned
-mode_of(const struct write *w, enum kv_base_kind kind)
-{
-	unsigned write = w->plan.ident.mode & 0222;
-
-	return kind == KV_BASE_LOCK ? write | write << 1 : w->plan.ident.mode;
-}
-
 static int
 begin(struct write *w, const struct kv_base_member *m)
 {
 	char name[KV_BASE_NAME_LEN], full[KV_BASE_DIR_LEN + KV_BASE_NAME_LEN];
+	mode_t mode = w->plan.ident.mode;
 
+	if (m->kind == KV_BASE_LOCK)
+		mode = kv_lock_mode(mode);
 	kv_base_name(name, m);
 	snprintf(full, sizeof(full), "%s/%s", w->dir, name);
 	kv_hash128_reset(w->hash);
-	return kv_tar_file(w->out, full, mode_of(w, m->kind), w->time,
-	    m->size);
+	return kv_tar_file(w->out, full, mode, w->time, m->size);
 }
 
 static int
@@ -149,7 +142,7 @@ put_dirs(struct write *w)
 {
 	static const char *const below[] = { "", "/epochs", "/version",
 	    "/table", "/wal" };
-	unsigned mode = w->plan.ident.mode | (w->plan.ident.mode & 0444) >> 2;
+	unsigned mode = kv_dir_mode(w->plan.ident.mode);
 	char name[KV_BASE_DIR_LEN + 16];
 	int rc = 0;
 

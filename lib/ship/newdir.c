@@ -336,16 +336,10 @@ kv_newdir_mode(struct kv_newdir *d, uint32_t mode)
 	d->mode = mode;
 }
 
-static mode_t
-dir_mode(const struct kv_newdir *d)
-{
-	return d->mode | (d->mode & 0444) >> 2;
-}
-
 int
 kv_newdir_mkdir(struct kv_newdir *d, const char *name)
 {
-	return kv_mkdir(d->env, &d->dir, name, dir_mode(d));
+	return kv_mkdir(d->env, &d->dir, name, d->mode);
 }
 
 /* ---- files ------------------------------------------------------------- */
@@ -430,7 +424,7 @@ kv_newdir_sync(struct kv_newdir *d, const char *const *dirs)
 	for (; rc == 0 && *dirs != NULL; dirs++)
 		if (faccessat(d->dir.fd, *dirs, F_OK, 0) == 0)
 			rc = kv_sync_dir(d->env, &d->dir, *dirs);
-	if (rc == 0 && fchmod(d->dir.fd, dir_mode(d)) != 0)
+	if (rc == 0 && fchmod(d->dir.fd, kv_dir_mode(d->mode)) != 0)
 		rc = failed_errno(d, d->path, "set the mode of");
 	return rc != 0 ? rc : kv_sync_dir(d->env, &d->dir, ".");
 }

@@ -7,13 +7,6 @@
 #include "newdir.h"
 #include "replica.h"
 
-/* Who may not write must not be able to hold a lock either. */
-static uint32_t
-lock_mode(uint32_t mode)
-{
-	return mode & ((mode & 0222) | ((mode & 0222) << 1));
-}
-
 static int
 make_segment(struct kv_env *env, const struct kv_dir *dir,
     const struct kv_ident *ident, const struct kv_epoch *first)
@@ -44,7 +37,7 @@ fill(struct kv_env *env, struct kv_newdir *d, const struct kv_ident *ident,
 	struct kv_role_note role = { .role = KV_ROLE_REPLICA };
 	int rc;
 
-	kv_newdir_mode(d, lock_mode(ident->mode));
+	kv_newdir_mode(d, kv_lock_mode(ident->mode));
 	if ((rc = kv_newdir_file(d, "LOCK", "", 0)) != 0)
 		return rc;
 	kv_newdir_mode(d, ident->mode);

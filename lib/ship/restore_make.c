@@ -142,13 +142,10 @@ check_tables(struct kv_restore *r, const struct kv_restore_reach *a)
 	return 0;
 }
 
-/* Those who may not write must not be able to hold a lock either. */
 static int
 set_lock_mode(struct kv_restore *r)
 {
-	unsigned w = r->base.mode & 0222;
-
-	if (fchmodat(dir_of(r)->fd, "LOCK", w | w << 1, 0) == 0)
+	if (fchmodat(dir_of(r)->fd, "LOCK", kv_lock_mode(r->base.mode), 0) == 0)
 		return 0;
 	return kv_fail_errno(r->env, kv_path(dir_of(r), "LOCK"),
 	    "set the mode of");
