@@ -131,8 +131,8 @@ is_to_the_letter(struct kv_check *ck)
 	size_t len, n, k;
 	int same = 0;
 
-	if (kv_read_small(&ck->db.env, &ck->db.dir, "FORMAT", 4096, &text,
-	    &len) != 0)
+	if (kv_read_small(&ck->db.env, &ck->db.dir, "FORMAT", KV_IDENT_MAX,
+	    &text, &len) != 0)
 		return 0;
 	body = strchr(text, '\n');
 	last = body != NULL ? strstr(body, "\nxxh3 ") : NULL;

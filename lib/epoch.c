@@ -263,23 +263,6 @@ compare(struct kv_env *env, const struct kv_dir *dir, const char *path,
 	return rc;
 }
 
-static int
-write_temporary(struct kv_env *env, const struct kv_dir *dir,
-    const char *path, uint32_t mode, const char *text, size_t len)
-{
-	const char *full = kv_path(dir, path);
-	int fd, rc;
-
-	fd = kv_openat(dir->fd, path, O_WRONLY | O_CREAT | O_EXCL, 0666);
-	if (fd < 0)
-		return kv_fail_errno(env, full, "create");
-	rc = kv_pwrite(env, fd, full, text, len, 0);
-	if (rc == 0 && (kv_give(dir, fd, mode) != 0 || fsync(fd) != 0))
-		rc = kv_fail_errno(env, full, "write");
-	close(fd);
-	return rc;
-}
-
 int
 kv_epoch_write(struct kv_env *env, const struct kv_dir *dir, const char *sub,
     uint32_t mode, const struct kv_epoch *e)
@@ -296,7 +279,7 @@ kv_epoch_write(struct kv_env *env, const struct kv_dir *dir, const char *sub,
 		return kv_fail_errno(env, "random numbers", "get");
 	kv_name(unique, "tmp.", random, "");
 	path_of(tmp, sub, unique);
-	rc = write_temporary(env, dir, tmp, mode, text, len);
+	rc = kv_text_create(env, dir, tmp, mode, text, len);
 	if (rc == 0 && linkat(dir->fd, tmp, dir->fd, path, 0) != 0)
 		rc = errno == EEXIST ? compare(env, dir, path, text, len) :
 		    kv_fail_errno(env, kv_path(dir, path), "create");

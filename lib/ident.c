@@ -15,7 +15,6 @@
 #include "ident.h"
 #include "kevo.h"
 
-#define FORMAT_MAX	4096
 #define FORMAT_TMP	"FORMAT.tmp"
 
 /* The creator's umask, without changing it: the mode of what it creates. */
@@ -66,7 +65,7 @@ int
 kv_ident_write(struct kv_env *env, const struct kv_dir *dir,
     const struct kv_ident *id)
 {
-	char buf[FORMAT_MAX];
+	char buf[KV_IDENT_MAX];
 	int n = encode(id, buf, sizeof(buf));
 	const char *name = kv_path(dir, FORMAT_TMP);
 	int fd, rc;
@@ -179,7 +178,7 @@ kv_ident_read(struct kv_env *env, const struct kv_dir *dir,
 	char *text;
 	int rc;
 
-	rc = kv_read_small(env, dir, "FORMAT", FORMAT_MAX, &text, &len);
+	rc = kv_read_small(env, dir, "FORMAT", KV_IDENT_MAX, &text, &len);
 	if (rc != 0)
 		return rc;
 	if (strncmp(text, "kevo ", 5) != 0)

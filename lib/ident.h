@@ -10,6 +10,7 @@ struct kv_env;
 struct kv_dir;
 
 #define KV_FORMAT_VERSION	2
+#define KV_IDENT_MAX	4096	/* bytes of FORMAT, of any version */
 
 struct kv_ident {
 	uint8_t id[16];

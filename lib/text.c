@@ -152,24 +152,36 @@ kv_time_parse(const char *s, uint64_t *ns)
 }
 
 int
-kv_text_replace(struct kv_env *env, const struct kv_dir *dir,
-    const char *sub, const char *name, const char *tmp, uint32_t mode,
-    const char *text, size_t len)
+kv_text_create(struct kv_env *env, const struct kv_dir *dir,
+    const char *name, uint32_t mode, const char *text, size_t len)
 {
-	const char *full = kv_path(dir, tmp);
+	const char *full = kv_path(dir, name);
 	int fd, rc;
 
-	unlinkat(dir->fd, tmp, 0);
-	fd = kv_openat(dir->fd, tmp, O_WRONLY | O_CREAT | O_EXCL, 0666);
+	fd = kv_openat(dir->fd, name, O_WRONLY | O_CREAT | O_EXCL, 0666);
 	if (fd < 0)
 		return kv_fail_errno(env, full, "create");
 	rc = kv_pwrite(env, fd, full, text, len, 0);
 	if (rc == 0 && (kv_give(dir, fd, mode) != 0 || fsync(fd) != 0))
 		rc = kv_fail_errno(env, full, "write");
 	close(fd);
-	if (rc == 0 && renameat(dir->fd, tmp, dir->fd, name) != 0)
+	if (rc != 0)
+		unlinkat(dir->fd, name, 0);
+	return rc;
+}
+
+int
+kv_text_replace(struct kv_env *env, const struct kv_dir *dir,
+    const char *sub, const char *name, const char *tmp, uint32_t mode,
+    const char *text, size_t len)
+{
+	int rc;
+
+	unlinkat(dir->fd, tmp, 0);
+	if ((rc = kv_text_create(env, dir, tmp, mode, text, len)) != 0)
+		return rc;
+	if (renameat(dir->fd, tmp, dir->fd, name) != 0) {
 		rc = kv_fail_errno(env, kv_path(dir, name), "put in place");
-	if (rc != 0) {
 		unlinkat(dir->fd, tmp, 0);
 		return rc;
 	}

@@ -37,6 +37,11 @@ const char *kv_text_hex(const char *s, uint64_t *out);
 void kv_time_print(char buf[KV_TIME_LEN], uint64_t ns);
 int kv_time_parse(const char *s, uint64_t *ns);		/* 0 or -1 */
 
+/* Write a file of a name that must be free, and sync it.  After an error
+ * nothing stays of it. */
+int kv_text_create(struct kv_env *env, const struct kv_dir *dir,
+    const char *name, uint32_t mode, const char *text, size_t len);
+
 /*
  * Write a file and put it in the place of one that may be there: first under
  * the name tmp, synced, then renamed, and sub, the directory it is in,

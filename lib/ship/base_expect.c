@@ -5,6 +5,7 @@
 #include "../conf.h"
 #include "../env.h"
 #include "../epoch.h"
+#include "../ident.h"
 #include "../kevo.h"
 #include "../segment.h"
 #include "../version.h"
@@ -12,7 +13,6 @@
 #include "ship.h"
 
 #define VERSION_MAX	((uint64_t)1 << 30)
-#define FORMAT_MAX	4096
 
 struct kv_base_named {
 	uint64_t number, size;
@@ -224,7 +224,7 @@ longest(const struct kv_base_expect *x, enum kv_base_kind kind)
 	case KV_BASE_VERSION:
 		return VERSION_MAX;
 	case KV_BASE_FORMAT:
-		return FORMAT_MAX;
+		return KV_IDENT_MAX;
 	case KV_BASE_SUMS:
 		return 2 * x->sums.len + KV_BASE_TEXT_MAX;
 	case KV_BASE_TABLE:

@@ -99,7 +99,7 @@ read_format(struct kv_base_plan *p)
 	size_t len;
 	int rc;
 
-	rc = kv_read_small(&db->env, &db->dir, "FORMAT", 4096,
+	rc = kv_read_small(&db->env, &db->dir, "FORMAT", KV_IDENT_MAX,
 	    &p->format.bytes, &len);
 	if (rc != 0)
 		return rc;
