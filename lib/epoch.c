@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -224,15 +223,17 @@ path_of(char buf[PATH_ROOM], const char *sub, const char *name)
 	snprintf(buf, PATH_ROOM, "%.100s/%.200s", sub, name);
 }
 
-static int
-read_file(struct kv_env *env, const struct kv_dir *dir, const char *path,
-    struct kv_epoch *e)
+int
+kv_epoch_read(struct kv_env *env, const struct kv_dir *dir, const char *sub,
+    uint32_t number, struct kv_epoch *e)
 {
+	char name[KV_EPOCH_NAME_LEN], path[PATH_ROOM], *text;
 	const char *why;
-	char *text;
 	size_t len;
 	int rc;
 
+	kv_epoch_name(name, number);
+	path_of(path, sub, name);
 	rc = kv_read_small(env, dir, path, KV_EPOCH_TEXT_MAX - 1, &text, &len);
 	if (rc == KEVO_ENOTDB)
 		rc = kv_fail(env, KEVO_ECORRUPT, "%s: damaged: no epoch file",
@@ -242,6 +243,9 @@ read_file(struct kv_env *env, const struct kv_dir *dir, const char *path,
 	if (kv_epoch_parse(text, len, e, &why) != 0)
 		rc = kv_fail(env, KEVO_ECORRUPT, "%s: damaged: %s",
 		    kv_path(dir, path), why);
+	else if (e->epoch != number)
+		rc = kv_fail(env, KEVO_ECORRUPT, "%s: it is epoch %" PRIu32,
+		    kv_path(dir, path), e->epoch);
 	free(text);
 	return rc;
 }
@@ -285,207 +289,4 @@ kv_epoch_write(struct kv_env *env, const struct kv_dir *dir, const char *sub,
 		    kv_fail_errno(env, kv_path(dir, path), "create");
 	unlinkat(dir->fd, tmp, 0);
 	return rc != 0 ? rc : kv_sync_dir(env, dir, sub);
-}
-
-/* ---- history ----------------------------------------------------------- */
-
-void
-kv_history_release(struct kv_history *h)
-{
-	free(h->v);
-	h->v = NULL;
-	h->n = 0;
-}
-
-/* The array has room for the next power of two of what is in it. */
-static int
-append(struct kv_env *env, struct kv_history *h, const struct kv_epoch *e)
-{
-	if ((h->n & (h->n - 1)) == 0) {
-		size_t room = h->n != 0 ? 2 * h->n : 1;
-		void *p = realloc(h->v, room * sizeof(h->v[0]));
-
-		if (p == NULL)
-			return kv_fail(env, KEVO_ENOMEM, "out of memory");
-		h->v = p;
-	}
-	h->v[h->n++] = *e;
-	return 0;
-}
-
-const char *
-kv_history_refuses(const struct kv_history *h, const struct kv_epoch *e)
-{
-	const struct kv_epoch *last = kv_history_newest(h);
-
-	if (last == NULL)
-		return e->parent != 0 || e->start != 0 ? "it is not the first "
-		    "epoch" : NULL;
-	if (memcmp(e->db, last->db, sizeof(e->db)) != 0)
-		return "it belongs to another database";
-	if (last->epoch == UINT32_MAX || e->epoch != last->epoch + 1)
-		return "it does not follow the newest epoch";
-	if (e->parent != last->epoch || e->parent_nonce != last->nonce)
-		return "it continues another line of history";
-	if (e->start < last->start)
-		return "it begins before its parent";
-	if (e->start == last->start && e->chain != last->chain)
-		return "it begins on another chain than its parent";
-	return NULL;
-}
-
-int
-kv_history_add(struct kv_env *env, struct kv_history *h,
-    const struct kv_epoch *e)
-{
-	return append(env, h, e);
-}
-
-static int
-by_number(const void *a, const void *b)
-{
-	const struct kv_epoch *x = a, *y = b;
-
-	return x->epoch < y->epoch ? -1 : x->epoch > y->epoch;
-}
-
-/* Where the first epoch follows from FORMAT, its file is one more copy. */
-static int
-is_first(const struct kv_epoch *first, const struct kv_epoch *e)
-{
-	char a[KV_EPOCH_TEXT_MAX], b[KV_EPOCH_TEXT_MAX];
-
-	if (first == NULL)
-		return 0;
-	kv_epoch_print(a, first);
-	kv_epoch_print(b, e);
-	return strcmp(a, b) == 0;
-}
-
-static int
-read_all(struct kv_env *env, const struct kv_dir *dir, const char *sub,
-    const struct kv_epoch *first, struct kv_history *h)
-{
-	char path[PATH_ROOM];
-	struct kv_epoch e;
-	struct dirent *d;
-	uint32_t number;
-	int fd, rc = 0;
-	DIR *list;
-
-	fd = kv_openat(dir->fd, sub, O_RDONLY | O_DIRECTORY, 0);
-	if (fd < 0 && errno == ENOENT)
-		return 0;
-	if (fd < 0 || (list = fdopendir(fd)) == NULL) {
-		rc = kv_fail_errno(env, kv_path(dir, sub), "open");
-		if (fd >= 0)
-			close(fd);
-		return rc;
-	}
-	errno = 0;
-	while (rc == 0 && (d = readdir(list)) != NULL) {
-		if (!kv_epoch_name_number(d->d_name, &number))
-			continue;
-		path_of(path, sub, d->d_name);
-		if ((rc = read_file(env, dir, path, &e)) == 0 &&
-		    e.epoch != number)
-			rc = kv_fail(env, KEVO_ECORRUPT, "%s: it is epoch %"
-			    PRIu32, kv_path(dir, path), e.epoch);
-		if (rc == 0 && !is_first(first, &e))
-			rc = append(env, h, &e);
-		errno = 0;
-	}
-	if (rc == 0 && errno != 0)
-		rc = kv_fail_errno(env, kv_path(dir, sub), "read");
-	closedir(list);
-	return rc;
-}
-
-/* Sort what was read and check it epoch by epoch. */
-static int
-check_line(struct kv_env *env, const struct kv_dir *dir, const char *sub,
-    const uint8_t id[16], struct kv_history *h)
-{
-	struct kv_history so_far = { h->v, 0 };
-	char name[KV_EPOCH_NAME_LEN], path[PATH_ROOM];
-	const char *why;
-
-	if (h->n == 0)
-		return kv_fail(env, KEVO_ECORRUPT, "%s: no epoch file in it",
-		    kv_path(dir, sub));
-	qsort(h->v, h->n, sizeof(h->v[0]), by_number);
-	for (; so_far.n < h->n; so_far.n++) {
-		const struct kv_epoch *e = &h->v[so_far.n];
-
-		why = kv_history_refuses(&so_far, e);
-		if (memcmp(e->db, id, 16) != 0)
-			why = "it belongs to another database";
-		if (why == NULL)
-			continue;
-		kv_epoch_name(name, e->epoch);
-		path_of(path, sub, name);
-		return kv_fail(env, KEVO_ECORRUPT, "%s: damaged: %s",
-		    kv_path(dir, path), why);
-	}
-	return 0;
-}
-
-int
-kv_history_read(struct kv_env *env, const struct kv_dir *dir,
-    const char *sub, const uint8_t id[16], const struct kv_epoch *first,
-    struct kv_history *out)
-{
-	int rc = 0;
-
-	memset(out, 0, sizeof(*out));
-	if (first != NULL)
-		rc = append(env, out, first);
-	if (rc == 0)
-		rc = read_all(env, dir, sub, first, out);
-	if (rc == 0)
-		rc = check_line(env, dir, sub, id, out);
-	if (rc != 0)
-		kv_history_release(out);
-	return rc;
-}
-
-int
-kv_history_of_db(struct kv_env *env, const struct kv_dir *dir,
-    const struct kv_ident *ident, struct kv_history *out)
-{
-	struct kv_epoch first;
-
-	kv_epoch_first(ident, &first);
-	return kv_history_read(env, dir, "epochs", ident->id, &first, out);
-}
-
-const struct kv_epoch *
-kv_history_find(const struct kv_history *h, uint32_t epoch)
-{
-	if (h->n == 0 || epoch < h->v[0].epoch ||
-	    epoch - h->v[0].epoch >= h->n)
-		return NULL;
-	return &h->v[epoch - h->v[0].epoch];
-}
-
-const struct kv_epoch *
-kv_history_next(const struct kv_history *h, uint32_t epoch)
-{
-	return epoch == UINT32_MAX ? NULL : kv_history_find(h, epoch + 1);
-}
-
-const struct kv_epoch *
-kv_history_newest(const struct kv_history *h)
-{
-	return h->n == 0 ? NULL : &h->v[h->n - 1];
-}
-
-const struct kv_epoch *
-kv_history_of(const struct kv_history *h, uint64_t seq)
-{
-	size_t i = h->n;
-
-	while (i > 0 && h->v[i - 1].start >= seq)
-		i--;
-	return i > 0 ? &h->v[i - 1] : NULL;
 }

@@ -55,6 +55,11 @@ void kv_epoch_name(char buf[KV_EPOCH_NAME_LEN], uint32_t epoch);
 /* 1 if name is such a name. */
 int kv_epoch_name_number(const char *name, uint32_t *epoch);
 
+/* Read the file of an epoch in sub, a directory below dir.  0, KEVO_ENODB,
+ * KEVO_ECORRUPT, KEVO_EIO, KEVO_EPERM or KEVO_ENOMEM. */
+int kv_epoch_read(struct kv_env *env, const struct kv_dir *dir,
+    const char *sub, uint32_t number, struct kv_epoch *e);
+
 /*
  * Write the file of an epoch into sub, a directory below dir that is there:
  * synced, then linked to its name.  One that is there already is never
