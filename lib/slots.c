@@ -13,7 +13,8 @@
 
 /*
  * What is asked for: creating, acknowledging, dropping.  slots_dir.c reads
- * what there is, slots_keep.c links segments and holds slots to their limits.
+ * what there is, slots_text.c its texts, slots_keep.c links segments and holds
+ * slots to their limits.
  */
 
 static int

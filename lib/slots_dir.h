@@ -1,6 +1,6 @@
 /*
- * slots_dir: what lies in slots/; shared by slots.c, slots_dir.c and
- * slots_keep.c.
+ * slots_dir: what lies in slots/; shared by slots.c, slots_dir.c,
+ * slots_text.c and slots_keep.c.
  */
 #ifndef KV_SLOTS_DIR_H
 #define KV_SLOTS_DIR_H
@@ -14,7 +14,7 @@
 void kv_slots_path(char buf[KV_SLOTS_PATH], const char *name,
     const char *file);
 
-/* ---- the files --------------------------------------------------------- */
+/* ---- slots_text.c ------------------------------------------------------ */
 
 /* The file `slot`.  One that is missing confirms nothing and has no limits.
  * KEVO_NOTFOUND: there is no such directory.  KEVO_ECORRUPT names the line. */
@@ -29,6 +29,9 @@ int kv_slots_read_lost(struct kv_env *env, const struct kv_dir *dir,
 int kv_slots_write_lost(struct kevo *db, const char *name, uint64_t first,
     uint64_t last);
 
+/* ---- slots_dir.c: directories ------------------------------------------ */
+
+/* Make slots/ and the slot's directory, and sync what they are in. */
 int kv_slots_make_dir(struct kevo *db, const char *name);
 int kv_slots_remove_files(struct kevo *db, const char *name);
 void kv_slots_unlink(struct kevo *db, const char *name, const char *file);
