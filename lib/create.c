@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -23,9 +22,8 @@ static int
 is_our_name(const char *s)
 {
 	static const char *const ours[] = {
-		".", "..", "LOCK", "FORMAT", "FORMAT.tmp", KV_CONF_NAME,
-		KV_CONF_TMP, "wal", "shm", "table", "version", "PINS",
-		KV_SPARE_NAME, "txn"
+		"LOCK", "FORMAT", "FORMAT.tmp", KV_CONF_NAME, KV_CONF_TMP,
+		"wal", "shm", "table", "version", "PINS", KV_SPARE_NAME, "txn"
 	};
 
 	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
@@ -37,19 +35,15 @@ is_our_name(const char *s)
 static int
 only_our_names(struct kevo *db)
 {
-	struct dirent *e;
+	const char *name;
 	DIR *d;
-	int fd, rc = 0;
+	int rc;
 
-	fd = kv_openat(db->dir.fd, ".", O_RDONLY | O_DIRECTORY, 0);
-	if (fd < 0 || (d = fdopendir(fd)) == NULL) {
-		rc = kv_fail_errno(&db->env, db->path, "read");
-		if (fd >= 0)
-			close(fd);
+	if ((rc = kv_list_open(&db->env, &db->dir, ".", 0, &d)) != 0)
 		return rc;
-	}
-	while (rc == 0 && (e = readdir(d)) != NULL)
-		if (!is_our_name(e->d_name))
+	while (rc == 0 && (name = kv_list_next(&db->env, &db->dir, ".", d,
+	    &rc)) != NULL)
+		if (!is_our_name(name))
 			rc = kv_fail(&db->env, KEVO_ENOTDB, "%s: not a kevo "
 			    "database, and not empty", db->path);
 	closedir(d);
@@ -61,25 +55,17 @@ only_our_names(struct kevo *db)
 static int
 has_number(struct kevo *db, const char *dir, const char *end, uint64_t least)
 {
-	int fd = kv_openat(db->dir.fd, dir, O_RDONLY | O_DIRECTORY, 0);
-	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-	struct dirent *e;
+	const char *name;
 	uint64_t n;
-	int rc = 0;
+	DIR *d;
+	int rc;
 
-	if (d == NULL) {
-		if (fd < 0 && errno == ENOENT)
-			return 0;
-		rc = kv_fail_errno(&db->env, kv_path(&db->dir, dir), "read");
-		if (fd >= 0)
-			close(fd);
+	rc = kv_list_open(&db->env, &db->dir, dir, 1, &d);
+	if (rc != 0 || d == NULL)
 		return rc;
-	}
-	errno = 0;
-	while (rc == 0 && (e = readdir(d)) != NULL)
-		rc = kv_name_number(e->d_name, end, &n) && n >= least;
-	if (rc == 0 && errno != 0)
-		rc = kv_fail_errno(&db->env, kv_path(&db->dir, dir), "read");
+	while (rc == 0 && (name = kv_list_next(&db->env, &db->dir, dir, d,
+	    &rc)) != NULL)
+		rc = kv_name_number(name, end, &n) && n >= least;
 	closedir(d);
 	return rc;
 }

@@ -1,9 +1,5 @@
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "env.h"
 #include "epoch.h"
@@ -89,32 +85,22 @@ read_all(struct kv_env *env, const struct kv_dir *dir, const char *sub,
     const struct kv_epoch *first, struct kv_history *h)
 {
 	struct kv_epoch e;
-	struct dirent *d;
+	const char *name;
 	uint32_t number;
-	int fd, rc = 0;
-	DIR *list;
+	DIR *d;
+	int rc = kv_list_open(env, dir, sub, 1, &d);
 
-	fd = kv_openat(dir->fd, sub, O_RDONLY | O_DIRECTORY, 0);
-	if (fd < 0 && errno == ENOENT)
-		return 0;
-	if (fd < 0 || (list = fdopendir(fd)) == NULL) {
-		rc = kv_fail_errno(env, kv_path(dir, sub), "open");
-		if (fd >= 0)
-			close(fd);
+	if (rc != 0 || d == NULL)
 		return rc;
-	}
-	errno = 0;
-	while (rc == 0 && (d = readdir(list)) != NULL) {
-		if (!kv_epoch_name_number(d->d_name, &number))
+	while (rc == 0 && (name = kv_list_next(env, dir, sub, d,
+	    &rc)) != NULL) {
+		if (!kv_epoch_name_number(name, &number))
 			continue;
 		rc = kv_epoch_read(env, dir, sub, number, &e);
 		if (rc == 0 && !is_first(first, &e))
 			rc = append(env, h, &e);
-		errno = 0;
 	}
-	if (rc == 0 && errno != 0)
-		rc = kv_fail_errno(env, kv_path(dir, sub), "read");
-	closedir(list);
+	closedir(d);
 	return rc;
 }
 

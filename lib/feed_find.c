@@ -1,10 +1,6 @@
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "env.h"
 #include "feed_file.h"
@@ -73,27 +69,18 @@ static int
 list(const struct kv_feed_place *p, int linked, struct names *l)
 {
 	const char *where = linked ? p->linked : "wal";
-	struct dirent *e;
+	const char *name;
 	struct name n;
 	DIR *d;
-	int fd, rc = 0;
+	int rc;
 
 	memset(l, 0, sizeof(*l));
-	fd = kv_openat(p->dir->fd, where, O_RDONLY | O_DIRECTORY, 0);
-	if (fd < 0 || (d = fdopendir(fd)) == NULL) {
-		rc = kv_fail_errno(p->env, kv_path(p->dir, where), "open");
-		if (fd >= 0)
-			close(fd);
+	if ((rc = kv_list_open(p->env, p->dir, where, 0, &d)) != 0)
 		return rc;
-	}
-	errno = 0;
-	while (rc == 0 && (e = readdir(d)) != NULL) {
-		if (read_name(p, linked, e->d_name, &n))
+	while (rc == 0 && (name = kv_list_next(p->env, p->dir, where, d,
+	    &rc)) != NULL)
+		if (read_name(p, linked, name, &n))
 			rc = add_name(p, l, &n);
-		errno = 0;
-	}
-	if (rc == 0 && errno != 0)
-		rc = kv_fail_errno(p->env, kv_path(p->dir, where), "read");
 	closedir(d);
 	if (rc == 0 && l->n > 1)
 		qsort(l->v, l->n, sizeof(l->v[0]), by_first);

@@ -9,6 +9,7 @@
 #ifndef KV_FILE_H
 #define KV_FILE_H
 
+#include <dirent.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -59,6 +60,20 @@ int kv_pread(struct kv_env *env, int fd, const char *name, void *p,
  * zero byte after it.  A larger one is KEVO_ENOTDB.  KEVO_ENODB: absent. */
 int kv_read_small(struct kv_env *env, const struct kv_dir *dir,
     const char *name, size_t max, char **out, size_t *len);
+
+/* ---- file_list.c ------------------------------------------------------- */
+
+/* Open a directory to list it; *out is NULL, and the result 0, where one that
+ * may lack is missing.  To be closed with closedir(). */
+int kv_list_open(struct kv_env *env, const struct kv_dir *dir,
+    const char *name, int may_lack, DIR **out);
+
+/* The next name in it, but for "." and "..", or NULL: at its end, or with *rc
+ * set.  *rc must be 0; it is good until the next call. */
+const char *kv_list_next(struct kv_env *env, const struct kv_dir *dir,
+    const char *name, DIR *d, int *rc);
+
+/* ---- file.c ------------------------------------------------------------ */
 
 /*
  * Make the bytes off..off+len of a file exist on disk, so that writing them

@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -119,25 +118,18 @@ list_saved(struct save *s)
 {
 	struct kevo *db = s->db;
 	uint64_t first, last;
-	struct dirent *e;
+	const char *name;
 	uint32_t epoch;
-	DIR *d = NULL;
-	int fd, rc = 0;
+	DIR *d;
+	int rc;
 
-	fd = kv_openat(db->dir.fd, KV_ORPHANS, O_RDONLY | O_DIRECTORY, 0);
-	if (fd < 0 && errno == ENOENT)
-		return 0;
-	if (fd < 0 || (d = fdopendir(fd)) == NULL) {
-		rc = kv_fail_errno(&db->env, kv_path(&db->dir, KV_ORPHANS),
-		    "open");
-		if (fd >= 0)
-			close(fd);
+	rc = kv_list_open(&db->env, &db->dir, KV_ORPHANS, 1, &d);
+	if (rc != 0 || d == NULL)
 		return rc;
-	}
-	while (rc == 0 && (e = readdir(d)) != NULL)
-		if (kv_ship_name_parse(e->d_name, &epoch, &first, &last))
-			rc = add(s, first, last, 1, KV_ORPHANS "/",
-			    e->d_name);
+	while (rc == 0 && (name = kv_list_next(&db->env, &db->dir, KV_ORPHANS,
+	    d, &rc)) != NULL)
+		if (kv_ship_name_parse(name, &epoch, &first, &last))
+			rc = add(s, first, last, 1, KV_ORPHANS "/", name);
 	closedir(d);
 	return rc;
 }

@@ -32,8 +32,8 @@ struct kv_build {
 
 /*
  * Read the log from where the newest version says, index it, and cut a torn
- * end.  kv_build_forget() releases what was found, also after an error: 0,
- * KEVO_ECORRUPT or another one.
+ * end.  kv_build_forget() releases what was found, also after an error.  0,
+ * KEVO_ECORRUPT or another error.
  */
 int kv_build_log(struct kv_build *b);
 void kv_build_forget(struct kv_build *b);

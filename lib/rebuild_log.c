@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -27,29 +26,25 @@ list_segments(struct kv_build *b)
 	struct kevo *db = b->db;
 	uint64_t first = b->version->first_segment;
 	uint64_t counter, count = 0;
-	struct dirent *e;
+	const char *name;
 	DIR *d;
-	int fd;
+	int rc;
 
-	fd = kv_openat(db->dir.fd, "wal", O_RDONLY | O_DIRECTORY, 0);
-	if (fd < 0 || (d = fdopendir(fd)) == NULL) {
-		int rc = kv_fail_errno(&db->env, kv_path(&db->dir, "wal"),
-		    "open");
-
-		if (fd >= 0)
-			close(fd);
+	if ((rc = kv_list_open(&db->env, &db->dir, "wal", 0, &d)) != 0)
 		return rc;
-	}
 	b->first = first;
 	b->last = 0;
-	while ((e = readdir(d)) != NULL)
-		if (kv_name_number(e->d_name, ".seg",
-		    &counter) && counter >= first) {
+	while ((name = kv_list_next(&db->env, &db->dir, "wal", d,
+	    &rc)) != NULL)
+		if (kv_name_number(name, ".seg", &counter) &&
+		    counter >= first) {
 			count++;
 			if (counter > b->last)
 				b->last = counter;
 		}
 	closedir(d);
+	if (rc != 0)
+		return rc;
 	if (count == 0)
 		return kv_fail(&db->env, KV_RETRY, "%s: damaged: no log "
 		    "segment in it from %llu on", kv_path(&db->dir, "wal"),

@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -34,41 +33,23 @@ kv_slots_unlink(struct kevo *db, const char *name, const char *file)
 	unlinkat(db->dir.fd, path, 0);
 }
 
-/* Returns the open directory, NULL with *rc 0 if it is missing, or NULL. */
-static DIR *
-open_dir(struct kv_env *env, const struct kv_dir *dir, const char *path,
-    int *rc)
-{
-	int fd = kv_openat(dir->fd, path, O_RDONLY | O_DIRECTORY, 0);
-	DIR *d = NULL;
-
-	*rc = 0;
-	if (fd < 0 && errno == ENOENT)
-		return NULL;
-	if (fd < 0 || (d = fdopendir(fd)) == NULL) {
-		*rc = kv_fail_errno(env, kv_path(dir, path), "open");
-		if (fd >= 0)
-			close(fd);
-	}
-	return d;
-}
-
 int
 kv_slots_remove_files(struct kevo *db, const char *name)
 {
 	char path[KV_SLOTS_PATH];
-	struct dirent *e;
+	const char *file;
 	DIR *d;
 	int rc;
 
 	kv_slots_path(path, name, "");
-	if ((d = open_dir(&db->env, &db->dir, path, &rc)) == NULL)
+	rc = kv_list_open(&db->env, &db->dir, path, 1, &d);
+	if (rc != 0 || d == NULL)
 		return rc;
-	while ((e = readdir(d)) != NULL)
-		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-			kv_slots_unlink(db, name, e->d_name);
+	while ((file = kv_list_next(&db->env, &db->dir, path, d,
+	    &rc)) != NULL)
+		kv_slots_unlink(db, name, file);
 	closedir(d);
-	return 0;
+	return rc;
 }
 
 /* ---- lists ------------------------------------------------------------- */
@@ -143,7 +124,7 @@ int
 kv_slots_list(struct kevo *db, const char *name, struct kv_slots_list *out)
 {
 	char path[KV_SLOTS_PATH];
-	struct dirent *e;
+	const char *file;
 	DIR *d;
 	int rc;
 
@@ -153,10 +134,12 @@ kv_slots_list(struct kevo *db, const char *name, struct kv_slots_list *out)
 	if (rc != 0 && rc != KEVO_NOTFOUND)
 		return rc;
 	kv_slots_path(path, name, "");
-	if ((d = open_dir(&db->env, &db->dir, path, &rc)) == NULL)
+	rc = kv_list_open(&db->env, &db->dir, path, 1, &d);
+	if (rc != 0 || d == NULL)
 		return rc;
-	while (rc == 0 && (e = readdir(d)) != NULL)
-		rc = add_link(db, name, e->d_name, out);
+	while (rc == 0 && (file = kv_list_next(&db->env, &db->dir, path, d,
+	    &rc)) != NULL)
+		rc = add_link(db, name, file, out);
 	closedir(d);
 	if (rc != 0)
 		kv_slots_list_free(out);
@@ -185,19 +168,21 @@ int
 kv_slots_names(struct kv_env *env, const struct kv_dir *dir,
     struct kv_slots_names *out)
 {
-	struct dirent *e;
+	const char *name;
 	DIR *d;
 	int rc;
 
 	memset(out, 0, sizeof(*out));
-	if ((d = open_dir(env, dir, "slots", &rc)) == NULL)
+	rc = kv_list_open(env, dir, "slots", 1, &d);
+	if (rc != 0 || d == NULL)
 		return rc;
-	while (rc == 0 && (e = readdir(d)) != NULL) {
-		if (!kv_slots_name_ok(e->d_name))
+	while (rc == 0 && (name = kv_list_next(env, dir, "slots", d,
+	    &rc)) != NULL) {
+		if (!kv_slots_name_ok(name))
 			continue;
 		rc = grow(env, &out->v, out->n, sizeof(out->v[0]));
 		if (rc == 0)
-			strcpy(out->v[out->n++], e->d_name);
+			strcpy(out->v[out->n++], name);
 	}
 	closedir(d);
 	if (rc != 0) {
@@ -214,19 +199,21 @@ kv_slots_names(struct kv_env *env, const struct kv_dir *dir,
 int
 kv_slots_oldest_segment(struct kevo *db, uint64_t *counter)
 {
-	struct dirent *e;
+	const char *name;
 	uint64_t n;
 	DIR *d;
 	int rc;
 
 	*counter = UINT64_MAX;
-	if ((d = open_dir(&db->env, &db->dir, "wal", &rc)) == NULL)
+	rc = kv_list_open(&db->env, &db->dir, "wal", 1, &d);
+	if (rc != 0 || d == NULL)
 		return rc;
-	while ((e = readdir(d)) != NULL)
-		if (kv_name_number(e->d_name, ".seg", &n) && n < *counter)
+	while ((name = kv_list_next(&db->env, &db->dir, "wal", d,
+	    &rc)) != NULL)
+		if (kv_name_number(name, ".seg", &n) && n < *counter)
 			*counter = n;
 	closedir(d);
-	return 0;
+	return rc;
 }
 
 int

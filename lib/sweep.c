@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -294,26 +293,16 @@ each_name(struct sweep *s, const char *dir,
     int (*look)(struct sweep *, const char *))
 {
 	struct kevo *db = s->w->db;
-	struct dirent *e;
+	const char *name;
 	DIR *d;
-	int fd, rc = 0;
+	int rc;
 
-	fd = kv_openat(db->dir.fd, dir, O_RDONLY | O_DIRECTORY, 0);
-	if (fd < 0 && errno == ENOENT)
-		return 0;
-	if (fd < 0 || (d = fdopendir(fd)) == NULL) {
-		rc = kv_fail_errno(&db->env, kv_path(&db->dir, dir), "open");
-		if (fd >= 0)
-			close(fd);
+	rc = kv_list_open(&db->env, &db->dir, dir, 1, &d);
+	if (rc != 0 || d == NULL)
 		return rc;
-	}
-	errno = 0;
-	while (rc == 0 && !s->again && (e = readdir(d)) != NULL) {
-		rc = look(s, e->d_name);
-		errno = 0;
-	}
-	if (rc == 0 && errno != 0)
-		rc = kv_fail_errno(&db->env, kv_path(&db->dir, dir), "read");
+	while (rc == 0 && !s->again && (name = kv_list_next(&db->env,
+	    &db->dir, dir, d, &rc)) != NULL)
+		rc = look(s, name);
 	closedir(d);
 	return rc;
 }

@@ -1,9 +1,5 @@
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "env.h"
 #include "file.h"
@@ -292,27 +288,17 @@ int
 kv_version_newest(struct kv_env *env, const struct kv_dir *dir,
     uint64_t *number)
 {
-	struct dirent *e;
+	const char *name;
 	uint64_t n;
 	DIR *d;
-	int fd, rc;
+	int rc = kv_list_open(env, dir, "version", 1, &d);
 
 	*number = 0;
-	fd = kv_openat(dir->fd, "version", O_RDONLY | O_DIRECTORY, 0);
-	if (fd < 0 && errno == ENOENT)
-		return 0;
-	if (fd < 0 || (d = fdopendir(fd)) == NULL) {
-		rc = kv_fail_errno(env, kv_path(dir, "version"), "open");
-		if (fd >= 0)
-			close(fd);
+	if (rc != 0 || d == NULL)
 		return rc;
-	}
-	errno = 0;
-	while ((e = readdir(d)) != NULL)
-		if (kv_name_number(e->d_name, "", &n) && n > *number)
+	while ((name = kv_list_next(env, dir, "version", d, &rc)) != NULL)
+		if (kv_name_number(name, "", &n) && n > *number)
 			*number = n;
-	rc = errno != 0 ? kv_fail_errno(env, kv_path(dir, "version"),
-	    "read") : 0;
 	closedir(d);
 	return rc;
 }

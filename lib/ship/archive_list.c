@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -26,27 +25,16 @@ int
 kv_archive_each(struct kv_archive *a, const char *sub,
     int (*each)(void *arg, const char *name), void *arg)
 {
-	struct dirent *e;
-	int fd, rc = 0;
+	const char *name;
 	DIR *d;
+	int rc = kv_list_open(&a->env, &a->dir, sub, 1, &d);
 
-	fd = kv_openat(a->dir.fd, sub, O_RDONLY | O_DIRECTORY, 0);
-	if (fd < 0 && errno == ENOENT)
-		return 0;
-	if (fd < 0 || (d = fdopendir(fd)) == NULL) {
-		rc = kv_fail_errno(&a->env, kv_path(&a->dir, sub), "open");
-		if (fd >= 0)
-			close(fd);
+	if (rc != 0 || d == NULL)
 		return rc;
-	}
-	errno = 0;
-	while (rc == 0 && (e = readdir(d)) != NULL) {
-		if (e->d_name[0] != '.')
-			rc = each(arg, e->d_name);
-		errno = 0;
-	}
-	if (rc == 0 && errno != 0)
-		rc = kv_fail_errno(&a->env, kv_path(&a->dir, sub), "read");
+	while (rc == 0 && (name = kv_list_next(&a->env, &a->dir, sub, d,
+	    &rc)) != NULL)
+		if (name[0] != '.')
+			rc = each(arg, name);
 	closedir(d);
 	return rc;
 }

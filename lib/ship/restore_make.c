@@ -2,7 +2,6 @@
  * What was chosen becomes a database: the rest goes, the log is cut and
  * sealed, and it is said who may write to it.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -81,22 +80,19 @@ remove_others(struct kv_restore *r, const struct kv_restore_reach *a,
     const char *sub)
 {
 	const struct kv_dir *dir = dir_of(r);
-	struct dirent *e;
-	DIR *d = NULL;
-	int fd, rc = 0;
+	const char *name;
+	DIR *d;
+	int rc = kv_list_open(r->env, dir, sub, 0, &d);
 
-	fd = kv_openat(dir->fd, sub, O_RDONLY | O_DIRECTORY, 0);
-	if (fd < 0 || (d = fdopendir(fd)) == NULL)
-		rc = kv_fail_errno(r->env, kv_path(dir, sub), "open");
-	while (rc == 0 && (e = readdir(d)) != NULL)
-		if (e->d_name[0] != '.' && !is_needed(a, sub, e->d_name) &&
-		    unlinkat(fd, e->d_name, 0) != 0)
+	if (rc != 0)
+		return rc;
+	while (rc == 0 && (name = kv_list_next(r->env, dir, sub, d,
+	    &rc)) != NULL)
+		if (name[0] != '.' && !is_needed(a, sub, name) &&
+		    unlinkat(dirfd(d), name, 0) != 0)
 			rc = kv_fail_errno(r->env, kv_path(dir, sub),
 			    "remove a file in");
-	if (d != NULL)
-		closedir(d);
-	else if (fd >= 0)
-		close(fd);
+	closedir(d);
 	return rc;
 }
 
