@@ -6,8 +6,7 @@
 
 #include "compact.h"
 #include "count.h"
-#include "heap.h"
-#include "key.h"
+#include "flush_sort.h"
 #include "lock.h"
 #include "record.h"
 
@@ -16,34 +15,9 @@
  * verifies it while it reads: the index is memory that was shared with
  * everybody, and what it does not show would be lost for good when the
  * segment is removed.
- *
- * The operations are sorted by key in runs of a bounded length, newest first
- * among equals, and the runs are merged into tables.  An entry of a run is 16
- * bytes; most comparisons are decided by the eight bytes of the key in it,
- * which are taken behind what all keys have in common.
  */
 
 #define SEGMENTS_MAX	16		/* in one flush */
-#define RUN_MAX		((size_t)1 << 20)
-#define AHEAD		16		/* entries whose log is fetched early */
-
-struct entry {
-	uint64_t head;		/* of the key, behind the common part */
-	uint32_t off;		/* of the operation in its segment */
-	uint32_t seq;		/* of the commit, from the segment's first */
-};
-
-struct segment {
-	struct kv_segment_head head;
-	const uint8_t *log;
-	uint64_t len;
-};
-
-struct run {
-	const struct segment *s;
-	struct entry *e;	/* in the flush's entries, once that is full */
-	size_t first, n, at;
-};
 
 struct flush {
 	struct kv_work *w;
@@ -51,16 +25,9 @@ struct flush {
 	uint64_t last_segment;	/* the newest that may be taken */
 	uint64_t safe_seq;	/* the newest commit that may be taken */
 	struct kv_flushed to;
-	struct segment segment[SEGMENTS_MAX];
+	struct kv_flush_segment segment[SEGMENTS_MAX];
 	uint32_t nsegment;
-	struct entry *entry;
-	size_t n, room;
-	struct run *run;	/* oldest first */
-	uint32_t nrun, run_room;
-	uint32_t *heap, nheap;
-	const uint8_t *common;	/* what every key begins with */
-	uint32_t ncommon;
-	uint64_t bytes;		/* of the operations */
+	struct kv_flush_sort ops;
 };
 
 /* ---- reading the log --------------------------------------------------- */
@@ -77,7 +44,7 @@ damaged(struct flush *f, uint64_t counter, uint64_t off, const char *why)
 }
 
 static int
-map_segment(struct flush *f, uint64_t counter, struct segment *s)
+map_segment(struct flush *f, uint64_t counter, struct kv_flush_segment *s)
 {
 	struct kevo *db = f->w->db;
 	char name[KV_SEGMENT_NAME_LEN];
@@ -104,7 +71,7 @@ map_segment(struct flush *f, uint64_t counter, struct segment *s)
 
 /* Does it continue what is in tables, or was read before it? */
 static int
-check_head(struct flush *f, uint64_t counter, struct segment *s)
+check_head(struct flush *f, uint64_t counter, struct kv_flush_segment *s)
 {
 	const struct kv_segment_head *h = &s->head;
 
@@ -120,80 +87,9 @@ check_head(struct flush *f, uint64_t counter, struct segment *s)
 	return 0;
 }
 
-/* ---- entries ----------------------------------------------------------- */
-
 static int
-grow(struct kv_env *env, void *pp, size_t *room, size_t first, size_t size)
-{
-	size_t n = *room != 0 ? 2 * *room : first;
-	void *p = realloc(*(void **)pp, n * size);
-
-	if (p == NULL)
-		return kv_fail(env, KEVO_ENOMEM, "out of memory");
-	*(void **)pp = p;
-	*room = n;
-	return 0;
-}
-
-static int
-begin_run(struct flush *f, const struct segment *s)
-{
-	size_t room = f->run_room;
-	int rc;
-
-	if (f->nrun == f->run_room) {
-		rc = grow(&f->w->db->env, &f->run, &room, 16,
-		    sizeof(f->run[0]));
-		if (rc != 0)
-			return rc;
-		f->run_room = (uint32_t)room;
-	}
-	memset(&f->run[f->nrun], 0, sizeof(f->run[0]));
-	f->run[f->nrun].s = s;
-	f->run[f->nrun++].first = f->n;
-	return 0;
-}
-
-static void
-note_common(struct flush *f, const struct kv_op *op)
-{
-	uint32_t n = 0;
-
-	if (f->common == NULL) {
-		f->common = op->key;
-		f->ncommon = op->klen;
-		return;
-	}
-	while (n < f->ncommon && n < op->klen && f->common[n] == op->key[n])
-		n++;
-	f->ncommon = n;
-}
-
-static int
-add_entry(struct flush *f, const struct segment *s, uint64_t seq,
-    uint64_t off, const struct kv_op *op)
-{
-	struct entry *e;
-	int rc;
-
-	if (f->nrun == 0 || f->run[f->nrun - 1].s != s ||
-	    f->run[f->nrun - 1].n == RUN_MAX)
-		if ((rc = begin_run(f, s)) != 0)
-			return rc;
-	if (f->n == f->room && (rc = grow(&f->w->db->env, &f->entry, &f->room,
-	    (size_t)1 << 12, sizeof(f->entry[0]))) != 0)
-		return rc;
-	e = &f->entry[f->n++];
-	e->off = (uint32_t)off;
-	e->seq = (uint32_t)(seq - s->head.first_seq);
-	f->run[f->nrun - 1].n++;
-	f->bytes += op->len;
-	note_common(f, op);
-	return 0;
-}
-
-static int
-take_record(struct flush *f, const struct segment *s, const struct kv_walk *w)
+take_record(struct flush *f, const struct kv_flush_segment *s,
+    const struct kv_walk *w)
 {
 	uint64_t off = w->rec_off + KV_FRAME_LEN;
 	uint32_t count = get_le32(s->log + off);
@@ -204,7 +100,7 @@ take_record(struct flush *f, const struct segment *s, const struct kv_walk *w)
 		if (kv_op_decode(s->log, s->len, off, &op) != 0)
 			return damaged(f, s->head.counter, off,
 			    "bad operation");
-		if ((rc = add_entry(f, s, w->seq, off, &op)) != 0)
+		if ((rc = kv_flush_add(&f->ops, s, w->seq, off, &op)) != 0)
 			return rc;
 		off += op.len;
 	}
@@ -219,7 +115,7 @@ take_record(struct flush *f, const struct segment *s, const struct kv_walk *w)
 static int
 take_segment(struct flush *f, uint64_t counter, int *more)
 {
-	struct segment *s = &f->segment[f->nsegment];
+	struct kv_flush_segment *s = &f->segment[f->nsegment];
 	enum kv_walk_result r;
 	struct kv_walk w;
 	int rc;
@@ -247,20 +143,10 @@ take_segment(struct flush *f, uint64_t counter, int *more)
 	if (w.records > 0)
 		f->to.time_ns = w.time_ns;
 	/* What is sorted takes about as much memory as a segment, at most. */
-	*more = counter < f->last_segment && f->n * sizeof(struct entry) <
+	*more = counter < f->last_segment && kv_flush_memory(&f->ops) <
 	    kv_setting(f->w->db->ctl, KV_SET_MEMTABLE_BYTES) &&
 	    f->nsegment < SEGMENTS_MAX && !f->w->tight;
 	return 0;
-}
-
-/* What a segment that was not taken to its end has left goes again. */
-static void
-forget_rest(struct flush *f)
-{
-	uint64_t next = f->to.first_segment;
-
-	while (f->nrun > 0 && f->run[f->nrun - 1].s->head.counter >= next)
-		f->n = f->run[--f->nrun].first;
 }
 
 static int
@@ -271,197 +157,33 @@ take_segments(struct flush *f)
 	while (more)
 		if ((rc = take_segment(f, f->to.first_segment, &more)) != 0)
 			return rc;
-	forget_rest(f);
+	/* What one that was not taken to its end has left goes again. */
+	kv_flush_forget(&f->ops, f->to.first_segment);
 	return 0;
 }
 
-/* ---- sorting ----------------------------------------------------------- */
-
-static inline void
-key_of(const struct segment *s, const struct entry *e, const uint8_t **key,
-    uint32_t *klen)
-{
-	/* It was decoded before, so it lies within the log. */
-	if (kv_op_key(s->log, s->len, e->off, key, klen) != 0) {
-		*key = s->log;
-		*klen = 0;
-	}
-}
-
-static int
-compare_whole(const struct segment *sa, const struct entry *a,
-    const struct segment *sb, const struct entry *b)
-{
-	const uint8_t *ka, *kb;
-	uint32_t la, lb;
-
-	key_of(sa, a, &ka, &la);
-	key_of(sb, b, &kb, &lb);
-	return kv_key_cmp(ka, la, kb, lb);
-}
-
-static inline int
-compare_keys(const struct segment *sa, const struct entry *a,
-    const struct segment *sb, const struct entry *b)
-{
-	if (a->head != b->head)
-		return a->head < b->head ? -1 : 1;
-	return compare_whole(sa, a, sb, b);
-}
-
-static void
-fill_heads(struct flush *f, struct run *r)
-{
-	const uint8_t *key;
-	uint32_t klen;
-
-	for (size_t i = 0; i < r->n; i++) {
-		key_of(r->s, &r->e[i], &key, &klen);
-		r->e[i].head = klen < f->ncommon ? 0 :
-		    kv_key_head(key + f->ncommon, klen - f->ncommon);
-	}
-}
-
-static void
-insertion_sort(const struct segment *s, struct entry *e, size_t n)
-{
-	for (size_t i = 1; i < n; i++) {
-		struct entry x = e[i];
-		size_t k = i;
-
-		/* Later is newer: among equals it comes first. */
-		while (k > 0 && compare_keys(s, &x, s, &e[k - 1]) <= 0) {
-			e[k] = e[k - 1];
-			k--;
-		}
-		e[k] = x;
-	}
-}
-
-/* tmp has room for half of n. */
-static void
-merge_sort(const struct segment *s, struct entry *e, size_t n,
-    struct entry *tmp)
-{
-	size_t half = n / 2, i = 0, k = half, out = 0;
-
-	if (n <= 12) {
-		insertion_sort(s, e, n);
-		return;
-	}
-	merge_sort(s, e, half, tmp);
-	merge_sort(s, e + half, n - half, tmp);
-	if (compare_keys(s, &e[half - 1], s, &e[half]) < 0)
-		return;		/* in order already */
-	memcpy(tmp, e, half * sizeof(*e));
-	while (i < half && k < n) {
-		if (compare_keys(s, &e[k], s, &tmp[i]) <= 0)
-			e[out++] = e[k++];
-		else
-			e[out++] = tmp[i++];
-	}
-	memcpy(e + out, tmp + i, (half - i) * sizeof(*e));
-}
-
-static int
-sort_runs(struct flush *f)
-{
-	size_t longest = 0;
-	struct entry *tmp;
-
-	for (uint32_t i = 0; i < f->nrun; i++)
-		if (f->run[i].n > longest)
-			longest = f->run[i].n;
-	if ((tmp = malloc((longest / 2 + 1) * sizeof(*tmp))) == NULL)
-		return kv_fail(&f->w->db->env, KEVO_ENOMEM, "out of memory");
-	for (uint32_t i = 0; i < f->nrun; i++) {
-		f->run[i].e = f->entry + f->run[i].first;
-		fill_heads(f, &f->run[i]);
-		merge_sort(f->run[i].s, f->run[i].e, f->run[i].n, tmp);
-	}
-	free(tmp);
-	return 0;
-}
-
-/* ---- merging the runs -------------------------------------------------- */
-
-static int
-run_before(const void *ctx, uint32_t a, uint32_t b)
-{
-	const struct flush *f = ctx;
-	const struct run *x = &f->run[a], *y = &f->run[b];
-	int c = compare_keys(x->s, &x->e[x->at], y->s, &y->e[y->at]);
-
-	return c != 0 ? c < 0 : a > b;	/* the newer run first */
-}
-
-static int
-build_heap(struct flush *f)
-{
-	f->heap = malloc((f->nrun + 1) * sizeof(f->heap[0]));
-	if (f->heap == NULL)
-		return kv_fail(&f->w->db->env, KEVO_ENOMEM, "out of memory");
-	for (uint32_t i = 0; i < f->nrun; i++)
-		f->heap[f->nheap++] = i;
-	kv_heap_build(f->heap, f->nheap, run_before, f);
-	return 0;
-}
-
-/* Keys and small values come from all over the log. */
-static inline void
-fetch_early(const struct segment *s, uint32_t off)
-{
-	__builtin_prefetch(s->log + off);
-	__builtin_prefetch(s->log + off + 64);
-	__builtin_prefetch(s->log + off + 128);
-}
-
-static void
-advance(struct flush *f)
-{
-	struct run *r = &f->run[f->heap[0]];
-
-	if (++r->at == r->n)
-		f->heap[0] = f->heap[--f->nheap];
-	else if (r->at + AHEAD < r->n)
-		fetch_early(r->s, r->e[r->at + AHEAD].off);
-	if (f->nheap > 1)
-		kv_heap_sift(f->heap, f->nheap, 0, run_before, f);
-}
+/* ---- making tables ----------------------------------------------------- */
 
 static int
 write_tables(struct flush *f, struct kv_out *o)
 {
-	const struct segment *last_s = NULL;
-	struct entry last = { 0, 0, 0 };
+	struct kv_flush_op e;
 	struct kv_op op;
 	int rc;
 
-	if ((rc = build_heap(f)) != 0)
-		return rc;
-	while (f->nheap > 0) {
-		const struct run *r = &f->run[f->heap[0]];
-		struct entry e = r->e[r->at];
-		const struct segment *s = r->s;
-
-		advance(f);
-		if (last_s != NULL && compare_keys(s, &e, last_s, &last) == 0) {
+	while (kv_flush_next(&f->ops, &e)) {
+		if (e.again) {
 			f->w->p.dropped++;
 			continue;
 		}
-		last = e;
-		last_s = s;
-		if (kv_op_decode(s->log, s->len, e.off, &op) != 0)
-			return damaged(f, s->head.counter, e.off,
+		if (kv_op_decode(e.s->log, e.s->len, e.off, &op) != 0)
+			return damaged(f, e.s->head.counter, e.off,
 			    "it changed while it was read");
-		rc = kv_out_add(o, s->head.first_seq + e.seq, &op);
-		if (rc != 0)
+		if ((rc = kv_out_add(o, e.seq, &op)) != 0)
 			return rc;
 	}
 	return kv_out_finish(o);
 }
-
-/* ---- all together ------------------------------------------------------ */
 
 /*
  * Where nothing in tables lies beside the keys, their tables can go to level
@@ -470,29 +192,11 @@ write_tables(struct flush *f, struct kv_out *o)
 static uint32_t
 choose_level(const struct flush *f)
 {
-	const uint8_t *first = NULL, *last = NULL;
-	uint32_t first_len = 0, last_len = 0;
+	struct kv_flush_keys k;
 
-	for (uint32_t i = 0; i < f->nrun; i++) {
-		const struct run *r = &f->run[i];
-		const uint8_t *key;
-		uint32_t klen;
-
-		key_of(r->s, &r->e[0], &key, &klen);
-		if (first == NULL || kv_key_cmp(key, klen, first,
-		    first_len) < 0) {
-			first = key;
-			first_len = klen;
-		}
-		key_of(r->s, &r->e[r->n - 1], &key, &klen);
-		if (last == NULL || kv_key_cmp(key, klen, last,
-		    last_len) > 0) {
-			last = key;
-			last_len = klen;
-		}
-	}
-	return first == NULL || kv_levels_overlap(f->v, 0, 1, first, first_len,
-	    last, last_len) ? 0 : 1;
+	kv_flush_range(&f->ops, &k);
+	return k.first == NULL || kv_levels_overlap(f->v, 0, 1, k.first,
+	    k.first_len, k.last, k.last_len) ? 0 : 1;
 }
 
 static int
@@ -518,9 +222,9 @@ has_room(struct flush *f)
 	uint64_t left = 0;
 
 	if (f->w->tight && kv_free_bytes(&db->env, &db->dir, &left) == 0 &&
-	    kv_room_for(f->bytes) <= left + kv_spare_bytes(db))
+	    kv_room_for(f->ops.bytes) <= left + kv_spare_bytes(db))
 		return 0;
-	return kv_work_room(f->w, f->bytes, "bring the log into tables");
+	return kv_work_room(f->w, f->ops.bytes, "bring the log into tables");
 }
 
 static int
@@ -529,9 +233,9 @@ make_tables(struct flush *f)
 	struct kv_out o;
 	int rc, installing = 0;
 
-	if ((rc = sort_runs(f)) != 0 || (rc = has_room(f)) != 0)
+	if ((rc = kv_flush_order(&f->ops)) != 0 || (rc = has_room(f)) != 0)
 		return rc;
-	kv_out_init(&o, f->w, f->v, choose_level(f), 0, f->bytes,
+	kv_out_init(&o, f->w, f->v, choose_level(f), 0, f->ops.bytes,
 	    f->to.time_ns);
 	if ((rc = write_tables(f, &o)) == 0) {
 		installing = 1;
@@ -541,6 +245,8 @@ make_tables(struct flush *f)
 	return rc;
 }
 
+/* ---- all together ------------------------------------------------------ */
+
 static void
 release(struct flush *f)
 {
@@ -548,9 +254,7 @@ release(struct flush *f)
 		if (f->segment[i].log != NULL)
 			kv_unmap((void *)(uintptr_t)f->segment[i].log,
 			    (size_t)f->segment[i].len);
-	free(f->entry);
-	free(f->run);
-	free(f->heap);
+	kv_flush_sort_release(&f->ops);
 	kv_version_unref(f->v);
 }
 
@@ -609,6 +313,7 @@ flush_locked(struct kv_work *w, uint64_t *n)
 
 	memset(&f, 0, sizeof(f));
 	f.w = w;
+	f.ops.env = &w->db->env;
 	kv_work_mark(w, &mark);
 	if ((rc = prepare(&f)) != 0 || kv_sealed(w->db, f.v) == 0)
 		goto out;
