@@ -251,6 +251,9 @@ void cli_out_flush(void);
 int cli_out_is_tty(void);
 int cli_out_close(void);	/* 0 or -1 with errno; nothing to flush */
 
+/* A line of output for people; what may disturb a terminal is escaped. */
+void cli_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
 /* ---- signals and progress ---------------------------------------------- */
 
 /*
@@ -262,6 +265,9 @@ int cli_out_close(void);	/* 0 or -1 with errno; nothing to flush */
 void cli_signals(void);
 int cli_stopped(void);		/* the signal's number, or 0 */
 void cli_die_by_signal(void) __attribute__((noreturn));
+
+/* Milliseconds of a clock that nobody sets. */
+int64_t cli_now_ms(void);
 
 enum cli_progress_mode {
 	CLI_PROGRESS_AUTO, CLI_PROGRESS_ALWAYS, CLI_PROGRESS_NEVER,

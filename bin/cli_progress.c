@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -28,15 +27,6 @@ static struct {
 	const char *verb;
 	uint64_t records, bytes, total;
 } st;
-
-static int64_t
-now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 void
 cli_progress_mode(const char *arg)
@@ -149,7 +139,7 @@ show_number(void)
 static void
 tick(void)
 {
-	int64_t now = now_ms();
+	int64_t now = cli_now_ms();
 	int slow;
 
 	if (!st.decided)
@@ -195,7 +185,7 @@ cli_progress_phase(void)
 {
 	cli_progress_end();
 	st.calls = 0;
-	st.start_ms = st.last_ms = now_ms();
+	st.start_ms = st.last_ms = cli_now_ms();
 }
 
 void
@@ -234,7 +224,7 @@ cli_progress_done(const char *verb, uint64_t records)
 	if (!st.asked)
 		return;
 	st.asked = 0;
-	now = now_ms();
+	now = cli_now_ms();
 	if (!st.decided)
 		decide(now);
 	st.verb = verb;

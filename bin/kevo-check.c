@@ -2,14 +2,11 @@
  * kevo-check: is every byte as it was written?  And put in order what is not.
  */
 #include <inttypes.h>
-#include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
-#include "escape.h"
 #include "format.h"
 #include "format_internal.h"
 #include "options.h"
@@ -48,24 +45,6 @@ struct report {
 
 /* ---- for people -------------------------------------------------------- */
 
-/* The name of a database has up to PATH_MAX bytes. */
-static void __attribute__((format(printf, 1, 2)))
-say(const char *fmt, ...)
-{
-	uint8_t safe[4 * (PATH_MAX + 1024)];
-	char line[PATH_MAX + 1024];
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vsnprintf(line, sizeof(line), fmt, ap);
-	va_end(ap);
-	if (n >= (int)sizeof(line))
-		n = sizeof(line) - 1;
-	cli_out(safe, escape_show(safe, (const uint8_t *)line, (size_t)n));
-	cli_out("\n", 1);
-}
-
 static const char *
 kind_name(const struct kevo_finding *f)
 {
@@ -84,7 +63,7 @@ say_finding(const struct report *r, const struct kevo_finding *f)
 		snprintf(place, sizeof(place), f->len > 0 ? " at byte %"
 		    PRIu64 " (%" PRIu64 " bytes)" : " at byte %" PRIu64,
 		    f->off, f->len);
-	say("%s: %s/%s%s: %s%s%s", kind_name(f), r->path, f->file, place,
+	cli_say("%s: %s/%s%s: %s%s%s", kind_name(f), r->path, f->file, place,
 	    f->what, *f->lost != '\0' ? "; lost: " : "", f->lost);
 }
 
@@ -92,11 +71,11 @@ static void
 say_result(const struct report *r, const struct kevo_check_result *o)
 {
 	if (o->repaired && o->moved == 0)
-		say("%s: repaired: %" PRIu64 " record%s written anew", r->path,
-		    o->kept, o->kept == 1 ? "" : "s");
+		cli_say("%s: repaired: %" PRIu64 " record%s written anew",
+		    r->path, o->kept, o->kept == 1 ? "" : "s");
 	else if (o->repaired)
-		say("%s: repaired: %" PRIu64 " record%s written anew, %" PRIu64
-		    " file%s moved to %s/%s", r->path, o->kept,
+		cli_say("%s: repaired: %" PRIu64 " record%s written anew, %"
+		    PRIu64 " file%s moved to %s/%s", r->path, o->kept,
 		    o->kept == 1 ? "" : "s", o->moved, o->moved == 1 ? "" :
 		    "s", r->path, o->aside);
 	if (o->repaired)
@@ -104,14 +83,14 @@ say_result(const struct report *r, const struct kevo_check_result *o)
 	if (cli_quiet)
 		return;
 	if (o->damages > 0)
-		say("%s: damaged in %" PRIu64 " place%s", r->path, o->damages,
-		    o->damages == 1 ? "" : "s");
+		cli_say("%s: damaged in %" PRIu64 " place%s", r->path,
+		    o->damages, o->damages == 1 ? "" : "s");
 	else if (o->records > 0)
-		say("%s: sound: %" PRIu64 " files, %" PRIu64 " bytes, %"
+		cli_say("%s: sound: %" PRIu64 " files, %" PRIu64 " bytes, %"
 		    PRIu64 " records, newest commit %" PRIu64, r->path,
 		    o->files, o->bytes, o->records, o->last_commit);
 	else
-		say("%s: sound: %" PRIu64 " files, newest commit %" PRIu64,
+		cli_say("%s: sound: %" PRIu64 " files, newest commit %" PRIu64,
 		    r->path, o->files, o->last_commit);
 }
 
@@ -120,13 +99,10 @@ say_result(const struct report *r, const struct kevo_check_result *o)
 static void
 put_string(const char *name, const void *p, size_t len)
 {
-	int text = utf8_valid(p, len);
+	static const struct format plain = { .kind = FORMAT_JSONL };
 
-	format_puts(",\"");
-	format_puts(name);
-	format_puts(text ? "\":\"" : "_base64\":\"");
-	format_put(text ? json_encode : base64_encode, 6, p, len);
-	format_puts("\"");
+	format_puts(",");
+	json_put_member(&plain, name, p, len);
 }
 
 static void

@@ -160,15 +160,6 @@ allow_files(void)
 
 /* ---- the work ---------------------------------------------------------- */
 
-static int64_t
-now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 static void
 nap(int64_t ms)
 {
@@ -243,7 +234,7 @@ run(struct compact *c, struct kevo *db)
 		if (rc == KEVO_EBUSY && c->watch)
 			rc = 0;
 		if (rc != KEVO_EBUSY || (c->deadline_ms >= 0 &&
-		    now_ms() >= c->deadline_ms))
+		    cli_now_ms() >= c->deadline_ms))
 			break;
 		nap(50);
 	}
@@ -291,7 +282,7 @@ main(int argc, char *argv[])
 	c.what.progress = on_progress;
 	c.deadline_ms = cli_wait_ms(&c.open);
 	if (c.deadline_ms >= 0)
-		c.deadline_ms += now_ms();
+		c.deadline_ms += cli_now_ms();
 	db = cli_open(a.argv[a.i], &c.open);
 	if (c.watch)
 		watch(&c, db);

@@ -69,15 +69,6 @@ struct watch {
 	int64_t changed_ms, saved_ms;	/* when last */
 };
 
-static int64_t
-now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 static void
 parse_format(struct watch *w, const char *name)
 {
@@ -187,7 +178,7 @@ save(struct watch *w)
 {
 	char at[KEVO_POSITION_LEN];
 
-	w->saved_ms = now_ms();
+	w->saved_ms = cli_now_ms();
 	kevo_feed_position(w->feed, at);
 	cursor_save(&w->cursor, at);
 }
@@ -300,7 +291,7 @@ look_after_reader(const struct watch *w)
 static int
 wait_for_more(struct watch *w)
 {
-	int64_t now = now_ms(), left = LOOK_MS;
+	int64_t now = cli_now_ms(), left = LOOK_MS;
 	int rc;
 
 	if (w->changed_ms >= w->saved_ms || now - w->saved_ms >=
@@ -326,7 +317,7 @@ follow(struct watch *w)
 	struct kevo_feed_commit c;
 	int rc;
 
-	w->changed_ms = now_ms();
+	w->changed_ms = cli_now_ms();
 	while (!w->limited || w->printed < w->limit) {
 		stop_if_asked(w);
 		rc = kevo_feed_next(w->feed, &c);
@@ -339,7 +330,7 @@ follow(struct watch *w)
 				break;
 		} else if (print_commit(w)) {
 			cli_out_flush();
-			w->changed_ms = now_ms();
+			w->changed_ms = cli_now_ms();
 			if (w->changed_ms - w->saved_ms >= SAVE_MS)
 				save(w);
 		}

@@ -6,7 +6,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "load.h"
 
@@ -14,15 +13,6 @@ enum { SHOW_EACH_MS = 250 };
 
 static struct load *current;	/* for hooks, which have no argument */
 static struct cli_in no_input = { .fd = -1, .name = "(none)", .regular = 1 };
-
-static int64_t
-now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* ---- commits ----------------------------------------------------------- */
 
@@ -52,7 +42,7 @@ sync_now(struct load *l)
 	if ((rc = kevo_sync(l->db)) != 0)
 		cli_fail(l->db, rc);
 	l->unsynced = 0;
-	l->synced_ms = now_ms();
+	l->synced_ms = cli_now_ms();
 }
 
 static void
@@ -89,7 +79,8 @@ committed(struct load *l, size_t n, enum kevo_sync sync)
 		l->unsynced = 0;
 	else if (sync != KEVO_SYNC_NONE && n > 0)
 		l->unsynced = 1;
-	if (sync == KEVO_SYNC_LATER && now_ms() - l->synced_ms >= SHOW_EACH_MS)
+	if (sync == KEVO_SYNC_LATER &&
+	    cli_now_ms() - l->synced_ms >= SHOW_EACH_MS)
 		sync_now(l);
 	if (l->sync == KEVO_SYNC_BATCH && l->unsynced && l->ack)
 		sync_now(l);
@@ -313,7 +304,7 @@ static void
 await_sync(struct load *l)
 {
 	struct pollfd pfd = { .fd = l->in->fd, .events = POLLIN };
-	int64_t ms = l->synced_ms + l->patience_ms - now_ms();
+	int64_t ms = l->synced_ms + l->patience_ms - cli_now_ms();
 
 	if (ms > 0 && poll(&pfd, 1, (int)ms) != 0)
 		return;
@@ -426,7 +417,7 @@ load_start(struct load *l)
 	resolve_sync(l);
 	if (!needs_txn(l) && (rc = kevo_batch_new(l->db, &l->batch)) != 0)
 		cli_fail(l->db, rc);
-	l->synced_ms = now_ms();
+	l->synced_ms = cli_now_ms();
 	current = l;
 	format_on_error = on_error;
 	format_on_error_arg = l;

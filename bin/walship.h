@@ -90,9 +90,6 @@ enum walship_kind walship_kind(const char *operand);
 int walship_input(const char *name);
 void walship_input_done(int fd);
 
-/* A line on standard output; control characters are shown escaped. */
-void walship_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-
 /* The sub-commands: a table, and what does it with the options not yet
  * parsed; its result is the exit status. */
 extern const struct cli_tool walship_apply_tool, walship_fence_tool,

@@ -258,7 +258,7 @@ walship_apply(struct cli_args *a)
 		follow(&p);
 	warn_of_end(&p);
 	if (p.dry_run)
-		walship_say("%s: would %s %" PRIu64 " commits, up to %" PRIu64,
+		cli_say("%s: would %s %" PRIu64 " commits, up to %" PRIu64,
 		    p.into, p.db != NULL ? "get" : "be made, and get",
 		    p.applied, p.at.seq);
 	else if (cli_verbose)

@@ -313,7 +313,7 @@ say_dry(const struct base *b, const struct kv_base *made)
 
 	if (strcmp(b->to, "-") != 0)
 		walship_base_name(name, &made->end, made->has_parent);
-	walship_say("%s: would get %s: %" PRIu64 " files, %" PRIu64 " bytes, "
+	cli_say("%s: would get %s: %" PRIu64 " files, %" PRIu64 " bytes, "
 	    "up to commit %" PRIu64, b->to, name, made->files, b->sent,
 	    made->end.seq);
 }

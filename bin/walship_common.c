@@ -1,6 +1,5 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +7,6 @@
 #include <unistd.h>
 
 #include "env.h"
-#include "escape.h"
 #include "ship/archive.h"
 #include "ship/ship.h"
 #include "ship/tail.h"
@@ -40,23 +38,6 @@ walship_fail(const struct kv_env *env, int rc)
 		cli_die(cli_status(rc), "%s", env->msg[0] != '\0' ?
 		    env->msg : kevo_strerror(rc));
 	cli_die(kv_ship_exit(rc), "%s: %s", class, env->msg);
-}
-
-void
-walship_say(const char *fmt, ...)
-{
-	uint8_t safe[8192];
-	char line[2048];
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vsnprintf(line, sizeof(line), fmt, ap);
-	va_end(ap);
-	if (n >= (int)sizeof(line))
-		n = sizeof(line) - 1;
-	cli_out(safe, escape_show(safe, (const uint8_t *)line, (size_t)n));
-	cli_out("\n", 1);
 }
 
 /* ---- words ------------------------------------------------------------- */

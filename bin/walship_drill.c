@@ -206,7 +206,7 @@ walship_drill(struct cli_args *a)
 		walship_recover_failed = failed;
 	walship_recover(&drill.o, &out);
 	if (drill.o.dry_run) {
-		walship_say("%s: would be restored from a base up to commit %"
+		cli_say("%s: would be restored from a base up to commit %"
 		    PRIu64 ", and the log behind it, and checked",
 		    drill.o.from, out.at.seq);
 		return cli_close(NULL, 0);

@@ -118,7 +118,7 @@ walship_known_loss(struct cli_args *a)
 		cli_usage("REASON is one line");
 	ar = walship_archive_open(w.word[0]);
 	if (dry_run) {
-		walship_say("%s: commits %" PRIu64 "..%" PRIu64 " would be "
+		cli_say("%s: commits %" PRIu64 "..%" PRIu64 " would be "
 		    "noted as lost: %s", ar->path, first, last, w.word[2]);
 		kv_archive_close(ar);
 		return cli_close(NULL, 0);

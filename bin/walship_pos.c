@@ -106,6 +106,6 @@ walship_pos(struct cli_args *a)
 		break;
 	}
 	kv_position_print(text, &p);
-	walship_say("%s", text);
+	cli_say("%s", text);
 	return cli_close(NULL, 0);
 }

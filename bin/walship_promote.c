@@ -279,7 +279,7 @@ tell_promotion(struct promotion *pr, int rc)
 	if (rc != 0)
 		cli_fail(pr->db, rc);
 	if (!cli_quiet)
-		walship_say("%s: %s epoch %" PRIu32 " behind commit %" PRIu64,
+		cli_say("%s: %s epoch %" PRIu32 " behind commit %" PRIu64,
 		    pr->name, pr->p.dry_run ? "would begin" :
 		    "is the primary of", e->epoch, e->start);
 	return 0;
@@ -361,7 +361,7 @@ walship_fence(struct cli_args *a)
 	walship_words_check(&w, 2, 2, "DB REASON");
 	db = cli_open(w.word[0], &o);
 	if (dry_run)
-		walship_say("%s: would be fenced", w.word[0]);
+		cli_say("%s: would be fenced", w.word[0]);
 	else if ((rc = kv_fence(db, primary, w.word[1])) != 0)
 		cli_fail(db, rc);
 	return cli_close(db, 0);
@@ -417,7 +417,7 @@ tell_rejoin(const char *name, const char *archive,
 		break;
 	}
 	if (!cli_quiet)
-		walship_say("%s: %s a replica behind commit %" PRIu64, name,
+		cli_say("%s: %s a replica behind commit %" PRIu64, name,
 		    dry_run ? "would be" : "is", r->fork);
 	return r->orphans.saved > 0 ? tell_orphans(name, &r->orphans,
 	    dry_run) : 0;

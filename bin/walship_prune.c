@@ -87,7 +87,7 @@ remove_old(struct prune *p, const char *file, uint64_t days)
 	if (!is_old(p, file, days, &st))
 		return;
 	if (p->dry_run || cli_verbose)
-		walship_say("%s %s", p->dry_run ? "would remove" : "removed",
+		cli_say("%s %s", p->dry_run ? "would remove" : "removed",
 		    file);
 	if (!p->dry_run && unlinkat(p->a->dir.fd, file, 0) != 0 &&
 	    errno != ENOENT)

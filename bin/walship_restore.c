@@ -401,7 +401,7 @@ walship_restore(struct cli_args *a)
 	kv_position_print(at, &out.at);
 	when_print(when, out.time_ns);
 	if (o.dry_run)
-		walship_say("%s: would be restored from a base up to %s, and "
+		cli_say("%s: would be restored from a base up to %s, and "
 		    "the log behind it", o.into, at);
 	else if (cli_verbose)
 		cli_note("%s: at %s, %" PRIu64 " records", o.into, at,

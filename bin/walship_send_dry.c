@@ -54,7 +54,7 @@ send_dry_run(struct send *s)
 			send_fail_db(s, rc);
 		take(s, &c, &item);
 	}
-	walship_say("%s: would %s: %" PRIu64 " commits, %" PRIu64 " bytes, %"
+	cli_say("%s: would %s: %" PRIu64 " commits, %" PRIu64 " bytes, %"
 	    PRIu64 " segments complete", s->o->to, s->a != NULL ? "get" :
 	    "be made, and get", c.commits, c.bytes, c.segments);
 	kevo_feed_close(s->feed);

@@ -141,7 +141,7 @@ say_create(const char *name, const struct kv_slots_note *note)
 	char at[KV_POSITION_LEN];
 
 	kv_position_print(at, &note->confirmed);
-	walship_say("slot %s: would be created, at %s", name, at);
+	cli_say("slot %s: would be created, at %s", name, at);
 }
 
 static int
@@ -187,7 +187,7 @@ print_slot(void *arg, const struct kv_slots_info *i)
 	print_limit(age, i->note.max_age_s);
 	if (i->note.contact_ns != 0)
 		kv_time_print(contact, i->note.contact_ns);
-	walship_say("%s\t%s\t%s\t%" PRIu64 "\t%s\t%s\t%s\t%s\t%s", i->name,
+	cli_say("%s\t%s\t%s\t%" PRIu64 "\t%s\t%s\t%s\t%s\t%s", i->name,
 	    kv_slots_state_word(i->state), at, i->kept_bytes, bytes, age,
 	    i->note.stop_writes ? "stop-writes" : "drop", contact,
 	    i->note.announce[0] != '\0' ? i->note.announce : "-");
@@ -217,7 +217,7 @@ drop(struct kevo *db, const char *name, const struct slot_args *s)
 	    kv_slots_drop(db, name);
 
 	if (rc == 0 && s->dry_run)
-		walship_say("slot %s: would be dropped, and with it %" PRIu64
+		cli_say("slot %s: would be dropped, and with it %" PRIu64
 		    " bytes of log", name, i.kept_bytes);
 	if (rc == KEVO_NOTFOUND)
 		return no_slot(db, name);
@@ -250,7 +250,7 @@ store(struct kevo *db, const char *name, struct kv_position *at,
 
 	kv_position_print(text, at);
 	if (rc == 0 && s->dry_run)
-		walship_say("slot %s: would be at %s", name, text);
+		cli_say("slot %s: would be at %s", name, text);
 	at->epoch = 0;
 	if (rc == KEVO_NOTFOUND)
 		return no_slot(db, name);

@@ -146,7 +146,7 @@ open_archive(struct spool *s)
 	rc = kv_archive_open(s->o->to, &s->a);
 	if (s->o->dry_run && rc == KEVO_ENODB && s->a != NULL &&
 	    first_epoch(s, &first)) {
-		walship_say("%s: would be made", s->o->to);
+		cli_say("%s: would be made", s->o->to);
 		exit(cli_close(NULL, 0));
 	}
 	if (s->o->dry_run && rc == 0)

@@ -42,7 +42,7 @@ taken(struct spool *s, struct file *f)
 	s->changed = 1;
 	s->taken++;
 	if (s->o->dry_run)
-		walship_say("%s: would be taken", f->name);
+		cli_say("%s: would be taken", f->name);
 	else if (unlinkat(s->dir.fd, f->name, 0) != 0 && errno != ENOENT)
 		spool_fail(s, kv_ship_fail_errno(&s->a->env, kv_path(&s->dir,
 		    f->name), "remove"));
@@ -93,7 +93,7 @@ say_reject(struct spool *s, struct file *f, int rc)
 	f->done = 1;
 	if (status > s->worst)
 		s->worst = status;
-	walship_say("%s: would be moved to state/reject: %s: %.*s", f->name,
+	cli_say("%s: would be moved to state/reject: %s: %.*s", f->name,
 	    kv_ship_class_name(rc), moved != NULL ? (int)(moved - msg) :
 	    (int)strlen(msg), msg);
 }

@@ -176,7 +176,7 @@ nagios(const struct walship_status *s, const struct walship_limits *l)
 	perf(numbers, sizeof(numbers), "commit", s->at.seq, "");
 	perf(numbers, sizeof(numbers), "lag_commits", s->lag_commits, "");
 	perf(numbers, sizeof(numbers), "lag", s->lag_ms, "s");
-	walship_say("KEVO %s: %s |%s", words[worst.level], worst.level > 0 ?
+	cli_say("KEVO %s: %s |%s", words[worst.level], worst.level > 0 ?
 	    worst.text : s->path, numbers);
 	return worst.level;
 }

@@ -35,12 +35,12 @@ human_lag(const struct walship_status *s)
 	char lag[32], contact[32];
 
 	if (s->lag_commits == WALSHIP_UNKNOWN) {
-		walship_say("lag        unknown");
+		cli_say("lag        unknown");
 		return;
 	}
 	walship_duration(lag, s->lag_ms);
 	walship_duration(contact, s->contact_ms);
-	walship_say("lag        %" PRIu64 " commit%s, %s; last contact %s ago",
+	cli_say("lag        %" PRIu64 " commit%s, %s; last contact %s ago",
 	    s->lag_commits, s->lag_commits == 1 ? "" : "s", lag, contact);
 }
 
@@ -49,19 +49,19 @@ human_archive(const struct walship_status *s)
 {
 	char drill[32];
 
-	walship_say("segments   %" PRIu64 ", commits %" PRIu64 "..%" PRIu64,
+	cli_say("segments   %" PRIu64 ", commits %" PRIu64 "..%" PRIu64,
 	    s->segments, s->first, s->last_sealed);
-	walship_say("tail       %" PRIu64 " commit%s", s->tail_commits,
+	cli_say("tail       %" PRIu64 " commit%s", s->tail_commits,
 	    s->tail_commits == 1 ? "" : "s");
 	for (uint64_t i = 0; i < s->ngap; i++)
-		walship_say("%s  %" PRIu64 "..%" PRIu64, s->gap[i].known ?
+		cli_say("%s  %" PRIu64 "..%" PRIu64, s->gap[i].known ?
 		    "known loss" : "missing   ", s->gap[i].first,
 		    s->gap[i].last);
 	human_lag(s);
-	walship_say("files      %" PRIu64 " orphans, %" PRIu64 " rejected, %"
+	cli_say("files      %" PRIu64 " orphans, %" PRIu64 " rejected, %"
 	    PRIu64 " incoming", s->orphans, s->rejected, s->incoming);
 	walship_duration(drill, s->drill_ms);
-	walship_say("drill      %s%s", s->drill_ms == WALSHIP_UNKNOWN ?
+	cli_say("drill      %s%s", s->drill_ms == WALSHIP_UNKNOWN ?
 	    "never" : drill, s->drill_ms == WALSHIP_UNKNOWN ? "" : " ago");
 }
 
@@ -76,7 +76,7 @@ human_slots(const struct walship_status *s)
 		walship_duration(contact, x->note.contact_ns == 0 ?
 		    WALSHIP_UNKNOWN : s->now_ns > x->note.contact_ns ?
 		    (s->now_ns - x->note.contact_ns) / 1000000u : 0);
-		walship_say("slot       %s: %s, at commit %" PRIu64 ", %"
+		cli_say("slot       %s: %s, at commit %" PRIu64 ", %"
 		    PRIu64 " behind, %" PRIu64 " bytes kept, contact %s",
 		    x->name, kv_slots_state_word(x->state),
 		    x->note.confirmed.seq, s->at.seq > x->note.confirmed.seq ?
@@ -92,13 +92,13 @@ walship_status_human(const struct walship_status *s)
 
 	kv_id_print(id, s->id);
 	kv_position_print(at, &s->at);
-	walship_say("database   %s", id);
-	walship_say("position   %s", s->at.epoch != 0 ? at : "none");
+	cli_say("database   %s", id);
+	cli_say("position   %s", s->at.epoch != 0 ? at : "none");
 	if (s->is_archive) {
 		human_archive(s);
 		return;
 	}
-	walship_say("role       %s%s%s", kv_role_word(s->role.role),
+	cli_say("role       %s%s%s", kv_role_word(s->role.role),
 	    s->role.primary[0] != '\0' ? " of " : "", s->role.primary);
 	if (s->role.role == KV_ROLE_REPLICA)
 		human_lag(s);
@@ -211,13 +211,13 @@ gauge(const char *name, const char *help, uint64_t v, unsigned unit)
 {
 	if (v == WALSHIP_UNKNOWN)
 		return;
-	walship_say("# HELP kevo_walship_%s %s", name, help);
-	walship_say("# TYPE kevo_walship_%s gauge", name);
+	cli_say("# HELP kevo_walship_%s %s", name, help);
+	cli_say("# TYPE kevo_walship_%s gauge", name);
 	if (unit == 1000)
-		walship_say("kevo_walship_%s %" PRIu64 ".%03" PRIu64, name,
+		cli_say("kevo_walship_%s %" PRIu64 ".%03" PRIu64, name,
 		    v / 1000, v % 1000);
 	else
-		walship_say("kevo_walship_%s %" PRIu64, name, v);
+		cli_say("kevo_walship_%s %" PRIu64, name, v);
 }
 
 static void
@@ -225,17 +225,17 @@ prom_slots(const struct walship_status *s)
 {
 	if (s->nslots == 0)
 		return;
-	walship_say("# HELP kevo_walship_slot_bytes "
+	cli_say("# HELP kevo_walship_slot_bytes "
 	    "bytes kept for a slot alone");
-	walship_say("# TYPE kevo_walship_slot_bytes gauge");
+	cli_say("# TYPE kevo_walship_slot_bytes gauge");
 	for (uint64_t i = 0; i < s->nslots; i++)
-		walship_say("kevo_walship_slot_bytes{slot=\"%s\"} %" PRIu64,
+		cli_say("kevo_walship_slot_bytes{slot=\"%s\"} %" PRIu64,
 		    s->slot[i].name, s->slot[i].kept_bytes);
-	walship_say("# HELP kevo_walship_slot_lost "
+	cli_say("# HELP kevo_walship_slot_lost "
 	    "1 if the slot lost what it needs");
-	walship_say("# TYPE kevo_walship_slot_lost gauge");
+	cli_say("# TYPE kevo_walship_slot_lost gauge");
 	for (uint64_t i = 0; i < s->nslots; i++)
-		walship_say("kevo_walship_slot_lost{slot=\"%s\"} %d",
+		cli_say("kevo_walship_slot_lost{slot=\"%s\"} %d",
 		    s->slot[i].name, s->slot[i].state == KV_SLOT_LOST);
 }
 

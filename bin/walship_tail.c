@@ -102,13 +102,10 @@ text_change(uint64_t seq, const char *when, const struct kv_op *op)
 static void
 json_field(const char *name, const void *p, size_t len)
 {
-	int text = utf8_valid(p, len);
+	static const struct format plain = { .kind = FORMAT_JSONL };
 
-	format_puts(",\"");
-	format_puts(name);
-	format_puts(text ? "\":\"" : "_base64\":\"");
-	format_put(text ? json_encode : base64_encode, 6, p, len);
-	format_puts("\"");
+	format_puts(",");
+	json_put_member(&plain, name, p, len);
 }
 
 static void

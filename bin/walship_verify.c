@@ -79,7 +79,7 @@ walship_verify_file(const char *name)
 	if (rc != 0)
 		rc = walship_report(&env, rc);
 	else if (!cli_quiet)
-		walship_say("%s: %s: epoch %" PRIu32 ", commits %" PRIu64
+		cli_say("%s: %s: epoch %" PRIu32 ", commits %" PRIu64
 		    "..%" PRIu64, name, kv_image_state_word(img.state),
 		    img.head.epoch, img.head.first_seq, img.last_seq);
 	kv_image_release(&img);

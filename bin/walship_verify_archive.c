@@ -336,7 +336,7 @@ conclude(struct archive *x, const char *path)
 		return walship_report(&x->a->env, KV_SHIP_FAILED);
 	}
 	if (!cli_quiet)
-		walship_say("%s: sound: %" PRIu64 " of %zu segments read, %"
+		cli_say("%s: sound: %" PRIu64 " of %zu segments read, %"
 		    PRIu64 " commits", path, x->read, x->a->nseg, x->commits);
 	return 0;
 }

@@ -162,7 +162,7 @@ walship_verify_stream(const char *name, int fd, const struct kv_image *img)
 	if ((rc = kv_recv(&c.k, &r, &st)) != 0)
 		return walship_report(&c.env, rc);
 	if (!cli_quiet)
-		walship_say("%s: stream: epoch %" PRIu32 ", commits %" PRIu64
+		cli_say("%s: stream: epoch %" PRIu32 ", commits %" PRIu64
 		    "..%" PRIu64, name, c.k.at.epoch, c.first + 1,
 		    c.k.at.seq);
 	return 0;

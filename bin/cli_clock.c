@@ -1,0 +1,15 @@
+/*
+ * cli_clock: how time passes.
+ */
+#include <time.h>
+
+#include "cli.h"
+
+int64_t
+cli_now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
