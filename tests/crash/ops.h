@@ -176,15 +176,16 @@ act_put(struct kevo *db, const struct op *op)
 	return put_value(db, op->items[0].key, op->items[0].after);
 }
 
+/* The items from the given one on, as one commit. */
 static inline int
-act_batch(struct kevo *db, const struct op *op)
+commit_items(struct kevo *db, const struct op *op, int from)
 {
 	struct kevo_batch *b;
 	int rc = kevo_batch_new(db, &b);
 
 	if (rc != 0)
 		return rc;
-	for (int i = 0; i < op->nitems && rc == 0; i++)
+	for (int i = from; i < op->nitems && rc == 0; i++)
 		rc = kevo_batch_put(b, op->items[i].key,
 		    strlen(op->items[i].key),
 		    value_bytes(op->items[i].after),
@@ -193,6 +194,12 @@ act_batch(struct kevo *db, const struct op *op)
 		rc = kevo_commit(db, b, KEVO_SYNC_FULL, NULL);
 	kevo_batch_free(b);
 	return rc;
+}
+
+static inline int
+act_batch(struct kevo *db, const struct op *op)
+{
+	return commit_items(db, op, 0);
 }
 
 static inline int
@@ -230,21 +237,12 @@ act_incr(struct kevo *db, const struct op *op)
 static inline int
 write_within(struct kevo *j, const struct op *op)
 {
-	struct kevo_batch *b;
 	int half = op->nitems / 2, rc = 0;
 
 	for (int i = 0; i < half && rc == 0; i++)
 		rc = put_value(j, op->items[i].key, op->items[i].after);
-	if (rc != 0 || (rc = kevo_batch_new(j, &b)) != 0)
-		return rc;
-	for (int i = half; i < op->nitems && rc == 0; i++)
-		rc = kevo_batch_put(b, op->items[i].key,
-		    strlen(op->items[i].key),
-		    value_bytes(op->items[i].after),
-		    (size_t)op->items[i].after.len, 0);
 	if (rc == 0)
-		rc = kevo_commit(j, b, KEVO_SYNC_FULL, NULL);
-	kevo_batch_free(b);
+		rc = commit_items(j, op, half);
 	for (int i = 0; i < op->nitems && rc == 0; i++)
 		if ((rc = has_value(j, op->items[i].key,
 		    op->items[i].after)) == 0)

@@ -53,15 +53,6 @@ make_value(char *v, uint32_t stamp, size_t len)
 		v[i] = (char)((stamp * 2654435761u + i * 40503u) >> 7);
 }
 
-static uint64_t
-now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 static void
 write_one(struct kevo *db, unsigned i, size_t len)
 {
@@ -79,14 +70,14 @@ write_one(struct kevo *db, unsigned i, size_t len)
 	}
 	if (tap_below(6) == 0)		/* long ago, or long from now */
 		w.expires_ns = tap_below(2) ? 1 + tap_below(1000000) :
-		    now_ns() + (uint64_t)3600 * 1000000000u;
+		    kv_now_ns() + (uint64_t)3600 * 1000000000u;
 	e->stamp = ++stamp;
 	e->len = len;
 	make_value(value, e->stamp, len);
 	check(db, kevo_put(db, key, klen, value, len, &w, &e->version),
 	    "put");
 	e->expires_ns = w.expires_ns;
-	e->there = w.expires_ns == 0 || w.expires_ns > now_ns();
+	e->there = w.expires_ns == 0 || w.expires_ns > kv_now_ns();
 }
 
 static size_t

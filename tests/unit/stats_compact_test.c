@@ -124,6 +124,27 @@ table(uint32_t level, uint64_t number, const char *first, const char *last)
 	return t;
 }
 
+/* What statistics say of levels if the first version is of these tables. */
+static void
+levels_of(struct kevo *db, const struct kv_vtable *tables, uint32_t n,
+    struct kevo_stats *st)
+{
+	struct kv_version *zero, *v;
+	struct kv_version_edit e = { .add = tables, .nadd = n,
+	    .last_seq = 2, .next_file = tables[n - 1].info.number + 1,
+	    .first_segment = 2, .first_seq = 3, .time_ns = 1 };
+
+	run("mkdir -p '%s/version'%s", path, "");
+	check(db, kv_version_read(&db->env, &db->dir, db->ctl->id, 0, 0,
+	    &zero), "version 0");
+	e.base = zero;
+	check(db, kv_version_install(&db->env, &db->dir, db->ctl->id, 0644,
+	    &e, &v), "install");
+	kv_stats_levels(db, v, st);
+	kv_version_unref(zero);
+	kv_version_unref(v);
+}
+
 /*
  * Tables of level 0 count where they hold the same keys, and the last level
  * not at all: what the score says is due is what a compaction does.
@@ -136,28 +157,16 @@ test_scores(void)
 	    table(0, 2, "c", "d"), table(0, 3, "e", "f"),
 	    table(0, 4, "f", "g"), table(1, 5, "a", "z"),
 	    table(KEVO_LEVELS - 2, 900, "a", "z") };
-	struct kv_version *zero, *v;
-	struct kv_version_edit e = { .add = tables, .nadd = 6,
-	    .last_seq = 2, .next_file = 901, .first_segment = 2,
-	    .first_seq = 3, .time_ns = 1 };
 	struct kevo_stats st;
 
 	check(db, kevo_stats(db, &st), "statistics");
-	run("mkdir -p '%s/version'%s", path, "");
-	check(db, kv_version_read(&db->env, &db->dir, db->ctl->id, 0, 0,
-	    &zero), "version 0");
-	e.base = zero;
-	check(db, kv_version_install(&db->env, &db->dir, db->ctl->id, 0644,
-	    &e, &v), "install");
-	kv_stats_levels(db, v, &st);
+	levels_of(db, tables, 6, &st);
 	expect(st.level[0].tables == 4);
 	expect(st.level[0].score == 2 * 1000 / kv_setting(db->ctl,
 	    KV_SET_LEVEL0_TABLES));
 	expect(st.level[1].score == 5000 * 1000 / 65536);
 	expect(st.level[KEVO_LEVELS - 2].bytes == 900000 &&
 	    st.level[KEVO_LEVELS - 2].score == 0);
-	kv_version_unref(zero);
-	kv_version_unref(v);
 	kevo_close(db);
 	tap_report("stats: scores are those that compaction goes by");
 }
@@ -170,21 +179,11 @@ test_levels(void)
 	struct kv_vtable tables[] = { table(0, 1, "a", "z"),
 	    table(0, 2, "a", "z"), table(1, 3, "a", "f"),
 	    table(1, 4, "g", "z"), table(3, 5, "a", "z") };
-	struct kv_version *zero, *v;
-	struct kv_version_edit e = { .add = tables, .nadd = 5,
-	    .last_seq = 2, .next_file = 6, .first_segment = 2,
-	    .first_seq = 3, .time_ns = 1 };
 	struct kevo_stats st;
 
 	check(db, kevo_stats(db, &st), "statistics");
 	expect(st.version == 0 && st.level[0].tables == 0);
-	run("mkdir -p '%s/version'%s", path, "");
-	check(db, kv_version_read(&db->env, &db->dir, db->ctl->id, 0, 0,
-	    &zero), "version 0");
-	e.base = zero;
-	check(db, kv_version_install(&db->env, &db->dir, db->ctl->id, 0644,
-	    &e, &v), "install");
-	kv_stats_levels(db, v, &st);
+	levels_of(db, tables, 5, &st);
 	expect(st.version == 1);
 	expect(st.level[0].tables == 2 && st.level[0].bytes == 3000 &&
 	    st.level[0].records == 30 && st.level[0].deletes == 3);
@@ -195,8 +194,6 @@ test_levels(void)
 	    KV_SET_LEVEL0_TABLES));
 	expect(st.level[1].score == 7000 * 1000 / kv_setting(db->ctl,
 	    KV_SET_LEVEL_BYTES));
-	kv_version_unref(zero);
-	kv_version_unref(v);
 	kevo_close(db);
 	tap_report("stats: levels are those of the newest version");
 }

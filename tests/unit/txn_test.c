@@ -613,21 +613,12 @@ test_dropped(void)
 	tap_report("txn: a deletion that compaction has dropped is a conflict");
 }
 
-static uint64_t
-now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 static void
 test_expiry(void)
 {
 	struct kevo *db = fresh("expiry");
 	struct kevo_write w = { .sync = KEVO_SYNC_NONE,
-	    .expires_ns = now_ns() + 50000000 };
+	    .expires_ns = kv_now_ns() + 50000000 };
 	struct kevo_txn *t, *u;
 
 	check(db, kevo_put(db, "k", 1, "v", 1, &w, NULL), "put");
@@ -637,7 +628,7 @@ test_expiry(void)
 		tap_note("it was too slow to see the key");
 	} else {
 		walk(db, u, NULL, NULL, NULL, 0, -1);
-		while (now_ns() <= w.expires_ns)
+		while (kv_now_ns() <= w.expires_ns)
 			usleep(1000);
 		check(db, txn_put(t, "x", "1"), "put");
 		check(db, txn_put(u, "x", "1"), "put");
