@@ -61,6 +61,41 @@ kv_epoch_first(const struct kv_ident *ident, struct kv_epoch *e)
 	strcpy(e->reason, "created");
 }
 
+static void
+set_host(struct kv_epoch *e, const char *host)
+{
+	char name[256] = "";
+
+	if (host == NULL && gethostname(name, sizeof(name) - 1) == 0)
+		host = name;
+	if (host == NULL || *host == '\0')
+		host = "-";
+	kv_text_copy(e->host, sizeof(e->host), host, 0);
+}
+
+int
+kv_epoch_next(struct kv_env *env, const struct kv_epoch *parent,
+    uint64_t seq, uint64_t chain, const char *host, const char *reason,
+    struct kv_epoch *e)
+{
+	memset(e, 0, sizeof(*e));
+	if (parent->epoch == UINT32_MAX)
+		return kv_fail(env, KEVO_ELIMIT, "no epoch comes after the "
+		    "last one, %" PRIu32, parent->epoch);
+	if (kv_random(&e->nonce, sizeof(e->nonce)) != 0)
+		return kv_fail_errno(env, "random numbers", "get");
+	memcpy(e->db, parent->db, sizeof(e->db));
+	e->epoch = parent->epoch + 1;
+	e->parent = parent->epoch;
+	e->parent_nonce = parent->nonce;
+	e->start = seq;
+	e->chain = chain;
+	e->time_ns = kv_now_ns();
+	set_host(e, host);
+	kv_text_copy(e->reason, sizeof(e->reason), reason, 1);
+	return 0;
+}
+
 size_t
 kv_epoch_print(char buf[KV_EPOCH_TEXT_MAX], const struct kv_epoch *e)
 {

@@ -37,6 +37,15 @@ struct kv_epoch {
 /* The first epoch, from FORMAT. */
 void kv_epoch_first(const struct kv_ident *ident, struct kv_epoch *e);
 
+/*
+ * An epoch that continues parent behind its commit seq, whose chain value is
+ * chain; with a nonce of its own, which tells it from all that do the same.
+ * host NULL: this machine's name.  KEVO_ELIMIT: parent is the last one.
+ */
+int kv_epoch_next(struct kv_env *env, const struct kv_epoch *parent,
+    uint64_t seq, uint64_t chain, const char *host, const char *reason,
+    struct kv_epoch *e);
+
 /* An identity as text, 36 characters and a zero byte; and back: 0 or -1. */
 void kv_id_print(char buf[37], const uint8_t id[16]);
 int kv_id_parse(const char *s, uint8_t id[16]);

@@ -164,35 +164,16 @@ static int
 choose(struct promotion *pr)
 {
 	const struct kv_epoch *parent = kv_history_newest(&pr->history);
-	struct kv_epoch *e = &pr->out->epoch;
-	char name[sizeof(e->host)] = "";
 
-	if (parent->epoch == UINT32_MAX)
-		return kv_fail(&pr->db->env, KEVO_ELIMIT, "%s: no epoch comes "
-		    "after the last one", pr->db->path);
 	/* It is known that others went on, but nothing of it is here. */
 	if (parent->epoch != pr->me.epoch && parent->start != pr->me.seq)
 		return kv_fail(&pr->db->env, KEVO_EHISTORY, "%s: epoch %"
 		    PRIu32 " begins behind commit %" PRIu64 ", and this has %"
 		    PRIu64, pr->db->path, parent->epoch, parent->start,
 		    pr->me.seq);
-	memset(e, 0, sizeof(*e));
-	memcpy(e->db, pr->ident.id, sizeof(e->db));
-	if (kv_random(&e->nonce, sizeof(e->nonce)) != 0)
-		return kv_fail_errno(&pr->db->env, "random numbers", "get");
-	e->epoch = parent->epoch + 1;
-	e->parent = parent->epoch;
-	e->parent_nonce = parent->nonce;
-	e->start = pr->me.seq;
-	e->chain = pr->me.chain;
-	e->time_ns = kv_now_ns();
-	if (pr->p->host == NULL && gethostname(name, sizeof(name) - 1) != 0)
-		name[0] = '\0';
-	kv_text_copy(e->host, sizeof(e->host), pr->p->host != NULL ?
-	    pr->p->host : name[0] != '\0' ? name : "-", 0);
-	kv_text_copy(e->reason, sizeof(e->reason), pr->p->reason != NULL ?
-	    pr->p->reason : "promotion", 1);
-	return 0;
+	return kv_epoch_next(&pr->db->env, parent, pr->me.seq, pr->me.chain,
+	    pr->p->host, pr->p->reason != NULL ? pr->p->reason : "promotion",
+	    &pr->out->epoch);
 }
 
 static int

@@ -18,7 +18,6 @@
 #include "../kevo.h"
 #include "../role.h"
 #include "../segment.h"
-#include "../text.h"
 #include "../version.h"
 #include "restore_in.h"
 #include "ship.h"
@@ -149,16 +148,6 @@ set_lock_mode(struct kv_restore *r)
 
 /* ---- who may write to it ----------------------------------------------- */
 
-static void
-host_name(char *buf, size_t room)
-{
-	char name[256] = "";
-
-	if (gethostname(name, sizeof(name) - 1) != 0 || name[0] == '\0')
-		strcpy(name, "unknown");
-	kv_text_copy(buf, room, name, 0);
-}
-
 /* An epoch is in force from the segment on that has it. */
 static int
 begin_segment(struct kv_restore *r, const struct kv_restore_reach *a,
@@ -185,8 +174,7 @@ begin_segment(struct kv_restore *r, const struct kv_restore_reach *a,
 /*
  * The database that was backed up may still be there and go on, and the same
  * archive may be restored twice.  Each of them writes commits under the same
- * numbers; so each restored one gets an epoch of its own, with a nonce that
- * tells it from all others.
+ * numbers; so each restored one gets an epoch of its own.
  */
 static int
 begin_epoch(struct kv_restore *r, const struct kv_restore_reach *a)
@@ -200,19 +188,11 @@ begin_epoch(struct kv_restore *r, const struct kv_restore_reach *a)
 	    (rc = kv_ident_read(r->env, dir_of(r), &id)) != 0 ||
 	    (rc = kv_history_of_db(r->env, dir_of(r), &id, &h)) != 0)
 		return rc;
-	e = *kv_history_newest(&h);
+	rc = kv_epoch_next(r->env, kv_history_newest(&h), a->at.seq,
+	    a->at.chain, NULL, "restored from a backup", &e);
 	kv_history_release(&h);
-	if (e.epoch == UINT32_MAX)
-		return kv_fail(r->env, KEVO_EIO, "epochs are used up");
-	e.parent = e.epoch++;
-	e.parent_nonce = e.nonce;
-	e.start = a->at.seq;
-	e.chain = a->at.chain;
-	e.time_ns = kv_now_ns();
-	host_name(e.host, sizeof(e.host));
-	snprintf(e.reason, sizeof(e.reason), "restored from a backup");
-	if (kv_random(&e.nonce, sizeof(e.nonce)) != 0)
-		return kv_fail_errno(r->env, "random numbers", "get");
+	if (rc != 0)
+		return rc;
 	rc = kv_epoch_write(r->env, dir_of(r), "epochs", r->base.mode, &e);
 	if (rc == KEVO_FALSE)
 		return kv_fail(r->env, KEVO_EIO, "%s: an epoch that was not "
