@@ -36,11 +36,8 @@ static int
 damaged(struct flush *f, uint64_t counter, uint64_t off, const char *why)
 {
 	struct kevo *db = f->w->db;
-	char name[KV_SEGMENT_NAME_LEN];
 
-	kv_segment_name(name, counter);
-	return kv_fail(&db->env, KEVO_ECORRUPT, "%s: damaged at byte %llu: %s",
-	    kv_path(&db->dir, name), (unsigned long long)off, why);
+	return kv_segment_damaged(&db->env, &db->dir, counter, off, why);
 }
 
 static int

@@ -61,11 +61,8 @@ static int
 segment_damaged(struct kv_build *b, uint64_t counter, uint64_t off,
     const char *why)
 {
-	char name[KV_SEGMENT_NAME_LEN];
-
-	kv_segment_name(name, counter);
-	return kv_fail(&b->db->env, KEVO_ECORRUPT, "%s: damaged at byte %llu:"
-	    " %s", kv_path(&b->db->dir, name), (unsigned long long)off, why);
+	return kv_segment_damaged(&b->db->env, &b->db->dir, counter, off,
+	    why);
 }
 
 /* Map a segment's log and check that it continues what came before. */

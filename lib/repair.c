@@ -27,12 +27,8 @@ kv_chain_before(const struct kv_seg *s, uint64_t off, uint64_t *chain)
 static int
 damaged_log(struct kevo *db, const struct kv_seg *s, uint64_t off)
 {
-	char name[KV_SEGMENT_NAME_LEN];
-
-	kv_segment_name(name, s->counter);
-	return kv_fail(&db->env, KEVO_ECORRUPT, "%s: damaged at byte %llu: "
-	    "not the record that was written", kv_path(&db->dir, name),
-	    (unsigned long long)off);
+	return kv_segment_damaged(&db->env, &db->dir, s->counter, off,
+	    "not the record that was written");
 }
 
 static int

@@ -1,9 +1,11 @@
 #include <string.h>
 
 #include "coding.h"
+#include "env.h"
 #include "file.h"
 #include "hash.h"
 #include "ident.h"
+#include "kevo.h"
 #include "record.h"
 #include "segment.h"
 
@@ -15,6 +17,17 @@ void
 kv_segment_name(char buf[KV_SEGMENT_NAME_LEN], uint64_t counter)
 {
 	kv_name(buf, "wal/", counter, ".seg");
+}
+
+int
+kv_segment_damaged(struct kv_env *env, const struct kv_dir *dir,
+    uint64_t counter, uint64_t off, const char *why)
+{
+	char name[KV_SEGMENT_NAME_LEN];
+
+	kv_segment_name(name, counter);
+	return kv_fail(env, KEVO_ECORRUPT, "%s: damaged at byte %llu: %s",
+	    kv_path(dir, name), (unsigned long long)off, why);
 }
 
 uint64_t

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 struct kv_env;
+struct kv_dir;
 struct kv_ident;
 
 #define KV_SEGMENT_HEAD	128
@@ -47,6 +48,10 @@ struct kv_seal {
 /* "wal/0000000000000001.seg" */
 #define KV_SEGMENT_NAME_LEN	32
 void kv_segment_name(char buf[KV_SEGMENT_NAME_LEN], uint64_t counter);
+
+/* KEVO_ECORRUPT, with the sentence that it is damaged at a byte, and why. */
+int kv_segment_damaged(struct kv_env *env, const struct kv_dir *dir,
+    uint64_t counter, uint64_t off, const char *why);
 
 /* The chain value before the first record of a database. */
 uint64_t kv_chain_origin(const struct kv_ident *ident);

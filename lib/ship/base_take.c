@@ -75,8 +75,8 @@ path_of(struct kevo *db, uint64_t counter)
 static int
 damaged(struct kv_taken *t, uint64_t counter, uint64_t off, const char *why)
 {
-	return kv_fail(&t->db->env, KEVO_ECORRUPT, "%s: damaged at byte %llu:"
-	    " %s", path_of(t->db, counter), (unsigned long long)off, why);
+	return kv_segment_damaged(&t->db->env, &t->db->dir, counter, off,
+	    why);
 }
 
 /* 0, KEVO_NOTFOUND or an error. */
