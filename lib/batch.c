@@ -124,6 +124,15 @@ kv_batch_release(struct kevo_batch *b)
 }
 
 int
+kv_cond_check(struct kv_env *env, const struct kevo_cond *c)
+{
+	if ((unsigned)c->kind <= KEVO_IF_VERSION)
+		return 0;
+	return kv_fail(env, KEVO_EINVAL, "condition: %d is none of enum "
+	    "kevo_cond_kind", (int)c->kind);
+}
+
+int
 kv_cond_holds(const struct kevo_cond *c, int found,
     const struct kevo_record *rec)
 {

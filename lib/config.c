@@ -76,6 +76,15 @@ kv_sync_mode(const struct kevo *db, enum kevo_sync sync)
 }
 
 int
+kv_sync_check(struct kevo *db, enum kevo_sync sync)
+{
+	if ((unsigned)sync <= KEVO_SYNC_LATER)
+		return 0;
+	return kv_fail(&db->env, KEVO_EINVAL, "sync: %d is none of enum "
+	    "kevo_sync", (int)sync);
+}
+
+int
 kv_config_check(struct kevo *db, const char *const *settings)
 {
 	struct kv_conf conf;

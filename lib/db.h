@@ -382,6 +382,9 @@ int kv_config_check(struct kevo *db, const char *const *settings);
  * differs, or an error. */
 int kv_config_compare(struct kevo *db, const char *const *settings);
 
+/* 0, or KEVO_EINVAL: there is no such mode. */
+int kv_sync_check(struct kevo *db, enum kevo_sync sync);
+
 /* What DEFAULT means, else the mode itself. */
 enum kevo_sync kv_sync_mode(const struct kevo *db, enum kevo_sync sync);
 
@@ -570,6 +573,9 @@ int kv_batch_append(struct kevo_batch *b, const struct kevo_batch *more);
 void kv_batch_reset(struct kevo_batch *b);
 void kv_batch_release(struct kevo_batch *b);
 int kv_key_check(struct kv_env *env, const void *key, size_t klen);
+
+/* 0, or KEVO_EINVAL: there is no such kind of condition. */
+int kv_cond_check(struct kv_env *env, const struct kevo_cond *c);
 
 /* 1 if the state of a key (found: rec is set) meets the condition. */
 int kv_cond_holds(const struct kevo_cond *c, int found,

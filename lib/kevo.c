@@ -336,7 +336,9 @@ write_one(struct kevo *db, int kind, const void *key, size_t klen,
 
 	if (w == NULL)
 		w = &defaults;
-	if ((rc = usable_for_writing(db)) != 0)
+	if ((rc = usable_for_writing(db)) != 0 ||
+	    (rc = kv_sync_check(db, w->sync)) != 0 ||
+	    (rc = kv_cond_check(&db->env, &w->cond)) != 0)
 		return rc;
 	kv_batch_reset(&db->one);
 	rc = kv_batch_add(&db->one, kind, key, klen, val, vlen,
@@ -443,7 +445,8 @@ commit(struct kevo *db, struct kevo_batch *b, enum kevo_sync sync,
 	uint64_t seq;
 	int rc;
 
-	if ((rc = usable_for_writing(db)) != 0)
+	if ((rc = usable_for_writing(db)) != 0 ||
+	    (rc = kv_sync_check(db, sync)) != 0)
 		return rc;
 	if (b->count == 0)
 		return kv_fail(&db->env, KEVO_EINVAL, "empty batch");

@@ -311,7 +311,8 @@ int kevo_delete(struct kevo *db, const void *key, size_t klen,
  * A batch collects writes without a lock; kevo_commit() makes them one
  * commit, there whole or not at all for every reader and after every crash.
  * Later operations on a key win.  A batch is cleared by a successful commit
- * and may be used again; it is freed before its handle is closed.
+ * and may be used again; it is freed before its handle is closed.  Committing
+ * an empty one is KEVO_EINVAL.
  */
 int kevo_batch_new(struct kevo *db, struct kevo_batch **out);
 void kevo_batch_free(struct kevo_batch *b);

@@ -317,10 +317,15 @@ kevo_open(const char *path, unsigned flags, const struct kevo_options *opt,
 	kv_fork_enlist(db);
 	if (path == NULL || *path == '\0')
 		return kv_fail(&db->env, KEVO_EINVAL, "empty path");
+	if (flags & ~(unsigned)(KEVO_RDONLY | KEVO_CREATE | KEVO_EXISTING |
+	    KEVO_ANY_CONFIG))
+		return kv_fail(&db->env, KEVO_EINVAL, "%s: unknown flags 0x%x",
+		    path, flags);
 	if ((flags & KEVO_RDONLY) && (flags & KEVO_CREATE))
 		return kv_fail(&db->env, KEVO_EINVAL, "%s: a reader cannot "
 		    "create a database", path);
-	if ((rc = kv_config_check(db, opt->settings)) != 0)
+	if ((rc = kv_sync_check(db, opt->sync)) != 0 ||
+	    (rc = kv_config_check(db, opt->settings)) != 0)
 		return rc;
 	if ((db->path = strdup(path)) == NULL)
 		return kv_fail(&db->env, KEVO_ENOMEM, "out of memory");

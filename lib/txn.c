@@ -442,9 +442,11 @@ kevo_txn_check(struct kevo_txn *t, const void *key, size_t klen,
     const struct kevo_cond *cond)
 {
 	struct kevo_record rec;
-	int rc = kevo_txn_get(t, key, klen, &rec);
+	int rc;
 
-	if (rc < 0)
+	if ((rc = kv_cond_check(&t->db->env, cond)) != 0)
+		return kv_result(t->db, rc);
+	if ((rc = kevo_txn_get(t, key, klen, &rec)) < 0)
 		return rc;
 	if (kv_cond_holds(cond, rc == 0, &rec))
 		return 0;
@@ -781,6 +783,8 @@ commit(struct kevo_txn *t, enum kevo_sync sync, uint64_t *version)
 {
 	int rc = kv_txn_going_on(t);
 
+	if (rc == 0)
+		rc = kv_sync_check(t->db, sync);
 	if (rc == 0 && is_shared(t))
 		rc = kv_layer_finish(&t->own);
 	if (rc == 0 && t->own.batch.count != 0 && !t->locked)

@@ -686,6 +686,44 @@ test_fork(void)
 
 /* ---- limits ------------------------------------------------------------ */
 
+/* What is none of the constants must not be taken for one of them. */
+static void
+refuse_unknown(struct kevo *db)
+{
+	struct kevo_options opt = { .sync = (enum kevo_sync)5 };
+	struct kevo_write w = { .sync = (enum kevo_sync)5 };
+	struct kevo_cond cond = { .kind = (enum kevo_cond_kind)5 };
+	struct kevo_batch *b;
+	struct kevo_txn *t;
+	struct kevo *other;
+
+	ok(kevo_open(dir, 1u << 15, NULL, &other) == KEVO_EINVAL,
+	    "limits: unknown flags are refused");
+	kevo_close(other);
+	ok(kevo_open(dir, 0, &opt, &other) == KEVO_EINVAL &&
+	    kevo_put(db, "m", 1, "", 0, &w, NULL) == KEVO_EINVAL,
+	    "limits: an unknown mode of durability is refused");
+	kevo_close(other);
+	check(db, kevo_batch_new(db, &b), "batch");
+	ok(kevo_commit(db, b, KEVO_SYNC_NONE, NULL) == KEVO_EINVAL,
+	    "limits: an empty batch is refused");
+	check(db, kevo_batch_put(b, "m", 1, "", 0, 0), "batch");
+	ok(kevo_commit(db, b, w.sync, NULL) == KEVO_EINVAL &&
+	    kevo_batch_count(b) == 1, "limits: and for a batch, which stays");
+	kevo_batch_free(b);
+	w.sync = KEVO_SYNC_NONE;
+	w.cond = cond;
+	ok(kevo_delete(db, "m", 1, &w, NULL) == KEVO_EINVAL,
+	    "limits: an unknown condition is refused");
+	check(db, kevo_txn_begin(db, NULL, &t), "begin");
+	ok(kevo_txn_check(t, "m", 1, &cond) == KEVO_EINVAL &&
+	    kevo_txn_put(t, "m", 1, "", 0, 0) == 0 &&
+	    kevo_txn_commit(t, (enum kevo_sync)5, NULL) == KEVO_EINVAL &&
+	    kevo_get(db, NULL, "m", 1, &(void *){ 0 }, &(size_t){ 0 }) ==
+	    KEVO_NOTFOUND,
+	    "limits: and by a transaction, which writes nothing");
+}
+
 static void
 test_limits(void)
 {
@@ -706,6 +744,7 @@ test_limits(void)
 	    "limits: an empty key is refused");
 	ok(kevo_put(db, "k", 1, big, (size_t)KEVO_VALUE_MAX + 1, NULL, NULL)
 	    == KEVO_ELIMIT, "limits: a value over the limit is refused");
+	refuse_unknown(db);
 	for (size_t i = 0; i < vlen; i++)
 		value[i] = (char)rnd(256);
 	ok(kevo_put(db, "large", 5, value, vlen, NULL, NULL) == 0 &&
