@@ -226,6 +226,8 @@ parse(struct export *e, struct cli_args *a)
 	}
 	cli_operands(a, 1, 1);
 	opt_format_check(&e->format);
+	if (e->format.crlf && e->format.kind != FORMAT_CSV)
+		cli_usage("--crlf goes with -f csv");
 	if (e->output != NULL && *e->output == '\0')
 		cli_usage("-o: the name of the file is empty");
 	if (e->output != NULL && strcmp(e->output, "-") == 0)

@@ -95,6 +95,8 @@ check(struct get *g, struct cli_args *a)
 	cli_refuse_late_options(a);
 	n = a->argc - a->i - 1;
 	opt_format_check(&g->format);
+	if (g->input.crlf && !g->from_stdin)
+		cli_usage("--crlf goes with -i");
 	if (n > 1 && !g->formatted)
 		cli_usage("more than one key needs -f, -0 or -m");
 	if (raw && (g->from_stdin || n > 1))

@@ -103,6 +103,8 @@ static void
 check(struct scan *s, struct cli_args *a)
 {
 	opt_format_check(&s->format);
+	if (s->format.crlf && s->format.kind != FORMAT_CSV)
+		cli_usage("--crlf goes with -f csv");
 	if (s->format.kind == FORMAT_RAW && !s->count_only &&
 	    !(s->limited && s->limit <= 1))
 		cli_usage("-f raw needs -l 1");

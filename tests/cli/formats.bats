@@ -355,6 +355,9 @@ good() {
 		matches "$stderr" 'kevo-export: *z*'
 	done
 	fails 64 '*--encode*' kevo-export --encode=hex a.kv
+	fails 64 '*--crlf*csv*' kevo-export --crlf a.kv
+	fails 64 '*--crlf*csv*' kevo-scan --crlf -f hex a.kv
+	fails 64 '*--crlf*-i*' kevo-get --crlf a.kv a
 	fails 64 '*--encode*rot13*' kevo-export -f csv --encode=rot13 a.kv
 }
 
