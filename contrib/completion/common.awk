@@ -8,7 +8,7 @@
 
 BEGIN {
 	FS = "\t"
-	topics = "formats exit-status"
+	topics = "formats exit-status stories"
 }
 
 $1 == "tool" {
