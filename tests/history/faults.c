@@ -251,16 +251,19 @@ make_dirty_get(struct history *h)
 	return somewhere(h, dirty_get);
 }
 
-/* Could what was killed be of this version, going by the time? */
+/* Could what was killed, or a command, be of this version, going by the
+ * time? */
 static int
 may_be(struct history *h, const struct h_event *killed, uint64_t version)
 {
+	int64_t end = killed->outcome == H_OPEN ? killed->dead : killed->end;
+
 	for (size_t i = 0; i < h->count; i++) {
 		const struct h_event *o = &h->event[i];
 
 		if (committed(o) && (o->version > version ?
 		    o->end <= killed->start : o->version < version &&
-		    o->start >= killed->dead))
+		    o->start >= end))
 			return 0;
 	}
 	return 1;
@@ -272,11 +275,14 @@ lost_commit(struct history *h, struct h_event *e)
 {
 	if (!committed(e))
 		return 0;
-	for (size_t i = 0; i < h->count; i++)
-		if (h->event[i].what != NULL &&
-		    h->event[i].outcome == H_OPEN &&
-		    may_be(h, &h->event[i], e->version))
+	for (size_t i = 0; i < h->count; i++) {
+		const struct h_event *o = &h->event[i];
+
+		if (o->what != NULL && h_writes(o) && !committed(o) &&
+		    (o->outcome == H_OPEN || o->outcome == H_DONE) &&
+		    may_be(h, o, e->version))
 			return 0;
+	}
 	e->outcome = H_NOTHING;
 	return 1;
 }
@@ -413,6 +419,114 @@ make_undone(struct history *h)
 	return somewhere(h, undone);
 }
 
+/* ---- faults of kevo-txn ------------------------------------------------- */
+
+/* Has anybody read what part p has put, since? */
+static struct h_part *
+seen(struct history *h, const struct h_part *p, struct h_event **by)
+{
+	for (size_t i = 0; i < h->count && p->put != 0; i++) {
+		struct h_event *g = &h->event[i];
+
+		for (unsigned k = 0; k < g->nparts && g->what != NULL &&
+		    g->outcome == H_DONE; k++)
+			if (g->part[k].flags & H_READ &&
+			    g->part[k].key == p->key &&
+			    g->part[k].got == p->put) {
+				*by = g;
+				return &g->part[k];
+			}
+	}
+	return NULL;
+}
+
+static int
+command_seen(struct history *h, struct h_event *e)
+{
+	struct h_event *by;
+
+	return h_is_command(e) && e->outcome == H_DONE && h_writes(e) &&
+	    seen(h, &e->part[0], &by) != NULL;
+}
+
+/* A command that failed was not undone. */
+static int
+failed_command(struct history *h, struct h_event *e)
+{
+	if (!command_seen(h, e))
+		return 0;
+	for (unsigned p = 0; p < e->nparts; p++) {
+		e->part[p].flags &= (uint8_t)~H_WRITE;
+		e->part[p].put = 0;
+	}
+	return 1;
+}
+
+static int
+make_failed_command(struct history *h)
+{
+	return somewhere(h, failed_command);
+}
+
+/* Nor was one that was killed in the middle. */
+static int
+killed_command(struct history *h, struct h_event *e)
+{
+	if (!command_seen(h, e))
+		return 0;
+	e->outcome = H_NOTHING;
+	return 1;
+}
+
+static int
+make_killed_command(struct history *h)
+{
+	return somewhere(h, killed_command);
+}
+
+/* Half of a command is seen by who reads both keys. */
+static int
+half_command(struct history *h, struct h_event *e)
+{
+	struct h_event *one, *other;
+	struct h_part *p, *q;
+
+	if (!command_seen(h, e) || e->nparts != 2 ||
+	    !(e->part[1].flags & H_READ) || e->part[1].got == 0 ||
+	    (p = seen(h, &e->part[0], &one)) == NULL ||
+	    (q = seen(h, &e->part[1], &other)) == NULL || one != other)
+		return 0;
+	q->got = e->part[1].got;
+	q->got_version = e->part[1].got_version;
+	return 1;
+}
+
+static int
+make_half_command(struct history *h)
+{
+	return somewhere(h, half_command);
+}
+
+/* What one within it wrote and was undone has come into force. */
+static int
+within_command(struct history *h, struct h_event *e)
+{
+	struct h_event *by;
+	struct h_part *p;
+
+	if (!command_seen(h, e))
+		return 0;
+	p = seen(h, &e->part[0], &by);
+	p->got = h_value((size_t)(e - h->event), H_PARTS, 0);
+	return 1;
+}
+
+static int
+make_within_command(struct history *h)
+{
+	return somewhere(h, within_command);
+}
+
 const struct h_fault h_faults[] = {
 	{ "a get of what was replaced before", make_stale_get, 1, 1 },
 	{ "a transaction that read what was replaced", make_stale_txn, 1, 1 },
@@ -426,5 +540,11 @@ const struct h_fault h_faults[] = {
 	{ "a condition that did not hold", make_wrong_condition, 1, 1 },
 	{ "an update that was lost", make_lost_update, 1, 1 },
 	{ "a killed commit that was seen and undone", make_undone, 1, 1 },
+	{ "a failed command that was seen", make_failed_command, 1, 1 },
+	{ "a command killed in the middle that was seen",
+	    make_killed_command, 1, 1 },
+	{ "half of a command", make_half_command, 0, 1 },
+	{ "a transaction undone within a command that was seen",
+	    make_within_command, 1, 1 },
 	{ NULL, NULL, 0, 0 }
 };

@@ -6,7 +6,8 @@
  * does, and see each fault that one could have.  Then processes work on a
  * database, five at a time, one of them killed now and then and replaced by
  * another, and the judges look at what they have written down; and once more
- * with faults put into it.
+ * with faults put into it.  At last kevo-txn is replaced by something that
+ * runs the same commands without a transaction, and they must not like it.
  */
 #include <stdatomic.h>
 #include <sys/mman.h>
@@ -84,27 +85,48 @@ start(unsigned w, const char *path)
 		bail("cannot fork");
 	if (worker[w] == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		setpgid(0, 0);
 		_exit(h_work(run, w, path, from));
 	}
+}
+
+/* A killed worker, or all that it had started with it: then they end by
+ * themselves. */
+static void
+kill_worker(unsigned w)
+{
+	kill(worker[w], SIGKILL);
+	if (rnd(2) == 0)
+		kill(-worker[w], SIGKILL);
+}
+
+/* What a killed process has begun last. */
+static void
+leave_open(unsigned w)
+{
+	uint32_t n = run->used[w];
+	struct h_event *e = &run->event[(size_t)w * H_ROOM + n - 1];
+
+	if (n == 0 || e->outcome != H_OPEN || e->dead != 0)
+		return;
+	e->dead = now_ns();
+	if (h_is_command(e))
+		h_command_left(run, w, e);
 }
 
 /* 0: it ended as it should; the event that a killed one leaves is open. */
 static int
 reap(unsigned w)
 {
-	uint32_t n;
 	int status;
 
 	while (waitpid(worker[w], &status, 0) < 0)
 		if (errno != EINTR)
 			bail("cannot wait");
-	n = run->used[w];
-	if (n > 0) {
-		struct h_event *e = &run->event[(size_t)w * H_ROOM + n - 1];
-
-		if (e->outcome == H_OPEN && e->dead == 0)
-			e->dead = now_ns();
-	}
+	/* Its children have become ours. */
+	while (waitpid(-worker[w], NULL, 0) > 0 || errno == EINTR)
+		;
+	leave_open(w);
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
 		return 0;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
@@ -129,7 +151,7 @@ work(const char *path, int ms, unsigned kills, int *bad)
 		nap_us(rnd(2 * (unsigned)ms * 1000 / (kills + 1)));
 		if (killed == kills || run->used[w] == H_ROOM)
 			continue;
-		kill(worker[w], SIGKILL);
+		kill_worker(w);
 		killed++;
 		*bad |= reap(w);
 		start(w, path);
@@ -157,6 +179,17 @@ count(int outcome)
 
 	for (size_t i = 0; i < (H_WORKERS + 1) * H_ROOM; i++)
 		n += run->event[i].what != NULL &&
+		    run->event[i].outcome == outcome;
+	return n;
+}
+
+static unsigned
+count_commands(int outcome)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < (H_WORKERS + 1) * H_ROOM; i++)
+		n += h_is_command(&run->event[i]) &&
 		    run->event[i].outcome == outcome;
 	return n;
 }
@@ -198,30 +231,109 @@ judge(struct history *h, int (*judges)(struct history *), unsigned n,
 	    rc != 0 ? h->why : "");
 }
 
+/* Processes at work; 1 if something was wrong. */
+static int
+run_round(unsigned n, int without, int ms, unsigned kills, unsigned *killed)
+{
+	char path[sizeof(scratch) + 32];
+	int bad = 0;
+
+	memset(run, 0, sizeof(*run));
+	run->without = without;
+	snprintf(run->notes, sizeof(run->notes), "%.190s", scratch);
+	snprintf(path, sizeof(path), "%s/%u.kv", scratch, n);
+	create(path);
+	bad |= h_first(run, path);
+	*killed = work(path, ms, kills, &bad);
+	bad |= h_last(run, path);
+	remove_tree(path);
+	return bad;
+}
+
 static void
 round_of(unsigned n, int in_memory, int ms, unsigned kills)
 {
 	struct history h = { .event = run->event,
 	    .count = (H_WORKERS + 1) * H_ROOM, .tell = 1 };
-	char path[sizeof(scratch) + 32];
 	unsigned killed;
-	int bad = 0;
+	int bad = run_round(n, 0, ms, kills, &killed);
 
-	memset(run, 0, sizeof(*run));
-	snprintf(path, sizeof(path), "%s/%u.kv", scratch, n);
-	create(path);
-	bad |= h_first(run, path);
-	killed = work(path, ms, kills, &bad);
-	bad |= h_last(run, path);
 	note("round %u, %s: %u done, %u conditions false, %u nothing, %u open "
-	    "of %u kills", n, in_memory ? "in memory" : "on disk",
-	    count(H_DONE), count(H_FALSE), count(H_NOTHING), count(H_OPEN),
+	    "of %u kills; of commands %u done, %u nothing, %u open", n,
+	    in_memory ? "in memory" : "on disk", count(H_DONE),
+	    count(H_FALSE), count(H_NOTHING), count(H_OPEN), killed,
+	    count_commands(H_DONE), count_commands(H_NOTHING),
+	    count_commands(H_OPEN));
+	tap(!bad && count(H_DONE) > 200 && count_commands(H_DONE) > 2 &&
+	    killed > 0, "round %u: processes worked, and %u were killed", n,
 	    killed);
-	tap(!bad && count(H_DONE) > 200 && killed > 0, "round %u: processes "
-	    "worked, and %u were killed", n, killed);
 	judge(&h, h_linear, n, "each key is linearizable");
 	judge(&h, h_serial, n, "transactions are serializable");
-	remove_tree(path);
+}
+
+/* ---- without transactions ----------------------------------------------- */
+
+/* The tools of the build; before them, if asked for, a kevo-txn that only runs
+ * its command. */
+static void
+set_path(const char *first)
+{
+	static char *old;
+	const char *build = getenv("KEVO_BUILD"), *now = getenv("PATH");
+	char *path;
+
+	if (old == NULL)
+		old = strdup(now != NULL ? now : "/usr/bin:/bin");
+	if (old == NULL || asprintf(&path, "%s%s%s/bin:%s",
+	    first != NULL ? first : "", first != NULL ? ":" : "",
+	    build != NULL ? build : "build", old) < 0 ||
+	    setenv("PATH", path, 1) != 0)
+		bail("out of memory");
+	free(path);
+}
+
+static void
+make_without(const char *dir)
+{
+	char path[sizeof(scratch) + 32];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/kevo-txn", dir);
+	if (mkdir(dir, 0777) != 0 || (f = fopen(path, "w")) == NULL)
+		bail("%s: cannot be made", dir);
+	fputs("#!/bin/sh\n"
+	    "while [ \"$1\" != -- ]; do\n"
+	    "	case $1 in\n"
+	    "	-* | @) ;;\n"
+	    "	*) export KEVO_DB=\"$1\" ;;\n"
+	    "	esac\n"
+	    "	shift\n"
+	    "done\n"
+	    "shift\n"
+	    "\"$@\"\n", f);
+	if (fclose(f) != 0 || chmod(path, 0755) != 0)
+		bail("%s: cannot be made", path);
+}
+
+static void
+refuse_without(unsigned n)
+{
+	struct history h = { .event = run->event,
+	    .count = (H_WORKERS + 1) * H_ROOM };
+	char dir[sizeof(scratch) + 16];
+	unsigned killed;
+	int linear, serial;
+
+	snprintf(dir, sizeof(dir), "%s/without", scratch);
+	make_without(dir);
+	set_path(dir);
+	run_round(n, 1, 1000, 20, &killed);
+	set_path(NULL);
+	linear = h_linear(&h);
+	serial = h_serial(&h);
+	note("%s", h.why);
+	tap(linear == 1 && serial == 1, "commands without a transaction: by "
+	    "keys %d, by versions %d is seen", linear, serial);
 }
 
 int
@@ -240,7 +352,10 @@ main(void)
 	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (run == MAP_FAILED)
 		bail("no memory");
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	set_path(NULL);
 	scratch_make(1);
+	refuse_without(0);
 	round_of(++n, 1, 1500, 40);
 	refuse_real();
 	do {

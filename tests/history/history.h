@@ -22,7 +22,8 @@
  *    by replaying all commits below its own, or up to its snapshot?
  *
  * What a killed process asked for is open: it happened, before the process
- * died, or it never does.
+ * died, or it never does.  Of a command of kevo-txn more is known: killed
+ * before its end it never happens.
  */
 #ifndef HISTORY_H
 #define HISTORY_H
@@ -183,6 +184,9 @@ struct h_run {
 	_Atomic uint32_t used[H_WORKERS + 1];	/* places, of each worker;
 						 * the last is the test's */
 	char wrong[400];	/* what a worker could not believe */
+	int without;		/* kevo-txn is one that has no transactions */
+	char notes[200];	/* where commands write down what they do: a
+				 * directory, with a file for each worker */
 	struct h_event event[(H_WORKERS + 1) * H_ROOM];
 };
 
@@ -192,6 +196,16 @@ const char *h_key(unsigned k);
 /* Be worker w on the database at path, until stop or the room is used; the
  * result is the exit status.  Called in a process of its own. */
 int h_work(struct h_run *run, unsigned w, const char *path, uint64_t seed);
+
+/* ---- command.c: transactions of kevo-txn -------------------------------- */
+
+int h_is_command(const struct h_event *e);
+
+/* In the test: the last event of a worker, which was killed with all that it
+ * had started, is a command: what did it do? */
+void h_command_left(struct h_run *run, unsigned w, struct h_event *e);
+
+/* ---- the beginning and the end of a run --------------------------------- */
 
 /* In the test: the first commit, and the snapshot of everything. */
 int h_first(struct h_run *run, const char *path);

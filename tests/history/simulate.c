@@ -113,6 +113,24 @@ queue(struct world *w, struct h_event *e)
 	}
 }
 
+/* One of kevo-txn: nobody is told its version.  One that fails has read what
+ * was there; of one that is killed before its end nothing is believed. */
+static void
+command(struct world *w, struct h_event *e)
+{
+	unsigned fate = rnd(w, 6);
+
+	transfer(w, e);
+	e->what = "command transfer";
+	if (fate > 1)
+		return;
+	for (unsigned p = 0; p < e->nparts; p++) {
+		e->part[p].flags = H_READ;
+		e->part[p].put = 0;
+	}
+	e->outcome = fate == 0 ? H_DONE : H_NOTHING;
+}
+
 static void
 scan(struct world *w, struct h_event *e)
 {
@@ -132,7 +150,7 @@ choose(struct world *w, struct h_event *e)
 	struct h_part *p;
 
 	e->outcome = H_DONE;
-	switch (rnd(w, 8)) {
+	switch (rnd(w, 9)) {
 	case 0:
 	case 1:
 		e->what = "get";
@@ -154,6 +172,9 @@ choose(struct world *w, struct h_event *e)
 	case 6:
 		transfer(w, e);
 		return;
+	case 7:
+		command(w, e);
+		return;
 	default:
 		rnd(w, 2) == 0 ? queue(w, e) : scan(w, e);
 	}
@@ -165,7 +186,7 @@ apply(struct world *w, struct h_event *e)
 	if (!h_writes(e) || e->outcome == H_FALSE)
 		return;
 	w->version++;
-	if (e->outcome == H_DONE)
+	if (e->outcome == H_DONE && !h_is_command(e))
 		e->version = w->version;
 	for (unsigned p = 0; p < e->nparts; p++)
 		if (e->part[p].flags & H_WRITE) {

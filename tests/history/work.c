@@ -14,19 +14,7 @@
 #include <unistd.h>
 
 #include "../crash/crash.h"
-#include "history.h"
-
-enum { VALUE_ROOM = 512 };
-
-struct work {
-	struct h_run *run;
-	unsigned w;
-	struct kevo *db;
-	struct h_event *e;	/* the one that is under way */
-	size_t i;		/* its number in the history */
-	uint64_t seen[H_KEYS];	/* what this process read last, */
-	uint64_t seen_version[H_KEYS];	/* for its conditions */
-};
+#include "work.h"
 
 /* ---- keys and values ---------------------------------------------------- */
 
@@ -43,9 +31,8 @@ h_key(unsigned k)
 	return name[k];
 }
 
-/* The same bytes for the same value; long enough to fill segments. */
-static size_t
-value_text(uint64_t value, char *buf)
+size_t
+h_value_text(uint64_t value, char buf[VALUE_ROOM])
 {
 	size_t len = (size_t)snprintf(buf, 32, "%" PRIu64 ".", value);
 	size_t pad = (size_t)((value >> 24) * 37 % (VALUE_ROOM - 32));
@@ -54,25 +41,31 @@ value_text(uint64_t value, char *buf)
 	return len + pad;
 }
 
-static uint64_t
-text_value(const struct kevo_record *rec)
+uint64_t
+h_text_value(const void *text, size_t len)
 {
 	char buf[VALUE_ROOM], same[VALUE_ROOM];
 	uint64_t value;
 
-	if (rec->vlen >= sizeof(buf))
+	if (len >= sizeof(buf))
 		return 1;
-	memcpy(buf, rec->value, rec->vlen);
-	buf[rec->vlen] = '\0';
+	memcpy(buf, text, len);
+	buf[len] = '\0';
 	value = strtoull(buf, NULL, 10);
-	return value_text(value, same) == rec->vlen &&
-	    memcmp(buf, same, rec->vlen) == 0 ? value : 1;
+	return h_value_text(value, same) == len &&
+	    memcmp(buf, same, len) == 0 ? value : 1;
+}
+
+unsigned
+work_rnd(unsigned below)
+{
+	return rnd(below);
 }
 
 /* ---- events ------------------------------------------------------------- */
 
-static int64_t
-now_ns(void)
+int64_t
+h_now_ns(void)
 {
 	struct timespec ts;
 
@@ -80,17 +73,16 @@ now_ns(void)
 	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
-static void __attribute__((noreturn))
-wrong_here(struct work *k, int rc, const char *what)
+void
+work_wrong(struct work *k, int rc, const char *what)
 {
 	snprintf(k->run->wrong, sizeof(k->run->wrong), "%s: %s: %s", what,
 	    kevo_strerror(rc), k->db != NULL ? kevo_errmsg(k->db) : "");
 	_exit(WRONG);
 }
 
-/* 0: there is no room for another one. */
-static int
-begin(struct work *k, const char *what)
+int
+work_begin(struct work *k, const char *what)
 {
 	uint32_t n = k->run->used[k->w];
 
@@ -99,26 +91,24 @@ begin(struct work *k, const char *what)
 	k->i = (size_t)k->w * H_ROOM + n;
 	k->e = &k->run->event[k->i];
 	k->e->what = what;
-	k->e->start = now_ns();
+	k->e->start = h_now_ns();
 	atomic_signal_fence(memory_order_seq_cst);
 	k->run->used[k->w] = n + 1;
 	return 1;
 }
 
-/* From here on it may have an effect. */
-static void
-may_change(struct work *k)
+void
+work_may_change(struct work *k)
 {
 	atomic_signal_fence(memory_order_seq_cst);
 	k->e->outcome = H_OPEN;
 	atomic_signal_fence(memory_order_seq_cst);
 }
 
-/* The event ends with what a call returned. */
-static void
-end(struct work *k, int rc)
+void
+work_end(struct work *k, int rc)
 {
-	int64_t now = now_ns();
+	int64_t now = h_now_ns();
 
 	if (rc == KEVO_EUNKNOWN) {
 		k->e->dead = now;
@@ -130,11 +120,11 @@ end(struct work *k, int rc)
 	k->e->outcome = rc == 0 || rc == KEVO_NOTFOUND ? H_DONE :
 	    rc == KEVO_FALSE ? H_FALSE : H_NOTHING;
 	if (rc < 0 && rc != KEVO_EBUSY && rc != KEVO_ECONFLICT)
-		wrong_here(k, rc, k->e->what);
+		work_wrong(k, rc, k->e->what);
 }
 
-static struct h_part *
-part(struct work *k, unsigned key)
+struct h_part *
+work_part(struct work *k, unsigned key)
 {
 	struct h_event *e = k->e;
 
@@ -149,10 +139,10 @@ part(struct work *k, unsigned key)
 static struct h_part *
 has_read(struct work *k, unsigned key, const struct kevo_record *rec)
 {
-	struct h_part *p = part(k, key);
+	struct h_part *p = work_part(k, key);
 
 	p->flags |= H_READ;
-	p->got = rec != NULL ? text_value(rec) : 0;
+	p->got = rec != NULL ? h_text_value(rec->value, rec->vlen) : 0;
 	p->got_version = rec != NULL ? rec->version : 0;
 	k->seen[key] = p->got;
 	k->seen_version[key] = p->got_version;
@@ -165,7 +155,7 @@ will_write(struct work *k, struct h_part *p, unsigned number, char *buf)
 {
 	p->flags |= H_WRITE;
 	p->put = h_value(k->i, (unsigned)(p - k->e->part), number);
-	return value_text(p->put, buf);
+	return h_value_text(p->put, buf);
 }
 
 static enum kevo_sync
@@ -177,19 +167,18 @@ some_sync(void)
 
 /* ---- single keys -------------------------------------------------------- */
 
-static void
-get(struct work *k)
+void
+work_get(struct work *k, unsigned key)
 {
-	unsigned key = rnd(H_KEYS);
 	struct kevo_record rec;
 	int rc;
 
-	if (!begin(k, "get"))
+	if (!work_begin(k, "get"))
 		return;
 	rc = kevo_peek(k->db, NULL, h_key(key), strlen(h_key(key)), &rec);
 	if (rc >= 0)
 		has_read(k, key, rc == 0 ? &rec : NULL);
-	end(k, rc);
+	work_end(k, rc);
 }
 
 static void
@@ -205,7 +194,7 @@ condition(struct work *k, struct h_part *p, struct kevo_cond *c, char *buf)
 	if (c->kind == KEVO_IF_VALUE) {
 		p->want = k->seen[p->key];
 		c->value = buf;
-		c->vlen = value_text(p->want, buf);
+		c->vlen = h_value_text(p->want, buf);
 	} else if (c->kind == KEVO_IF_VERSION) {
 		p->want = c->version = k->seen_version[p->key];
 	}
@@ -222,9 +211,9 @@ change(struct work *k, const char *what, unsigned key, int deletes)
 	size_t len = 0;
 	int rc;
 
-	if (!begin(k, what))
+	if (!work_begin(k, what))
 		return;
-	p = part(k, key);
+	p = work_part(k, key);
 	if (key >= H_SLOT0)
 		p->cond = (uint8_t)(w.cond.kind = KEVO_IF_ABSENT);
 	else
@@ -233,13 +222,13 @@ change(struct work *k, const char *what, unsigned key, int deletes)
 		p->flags |= H_WRITE;
 	else
 		len = will_write(k, p, 0, val);
-	may_change(k);
+	work_may_change(k);
 	rc = deletes ?
 	    kevo_delete(k->db, h_key(key), strlen(h_key(key)), &w, &version) :
 	    kevo_put(k->db, h_key(key), strlen(h_key(key)), val, len, &w,
 	    &version);
 	k->e->version = rc == 0 ? version : 0;
-	end(k, rc);
+	work_end(k, rc);
 }
 
 /* ---- several keys ------------------------------------------------------- */
@@ -251,23 +240,23 @@ batch(struct work *k)
 	uint64_t version = 0;
 	int rc;
 
-	if (!begin(k, "batch"))
+	if (!work_begin(k, "batch"))
 		return;
 	if ((rc = kevo_batch_new(k->db, &b)) != 0)
-		wrong_here(k, rc, "batch");
+		work_wrong(k, rc, "batch");
 	for (unsigned i = 0; i < 3 && rc == 0; i++) {
 		unsigned key = rnd(H_REGISTERS);
-		struct h_part *p = part(k, key);
+		struct h_part *p = work_part(k, key);
 		char val[VALUE_ROOM];
 
 		rc = kevo_batch_put(b, h_key(key), strlen(h_key(key)), val,
 		    will_write(k, p, 0, val), 0);
 	}
-	may_change(k);
+	work_may_change(k);
 	if (rc == 0)
 		rc = kevo_commit(k->db, b, some_sync(), &version);
 	k->e->version = rc == 0 ? version : 0;
-	end(k, rc);
+	work_end(k, rc);
 	kevo_batch_free(b);
 }
 
@@ -289,7 +278,7 @@ walk(struct work *k, struct kevo_iter *it, unsigned from, unsigned n)
 		    memcmp(h_key(from + i), rec.key, rec.klen) != 0))
 			i++;
 		if (i == n)
-			wrong_here(k, 0, "a key that nobody wrote");
+			work_wrong(k, 0, "a key that nobody wrote");
 		has_read(k, from + i, &rec);
 	}
 	return rc;
@@ -315,8 +304,8 @@ check_sum(struct work *k)
 
 	for (unsigned p = 0; p < k->e->nparts; p++)
 		sum += h_number(k->e->part[p].got);
-	if (sum != H_ACCOUNTS * H_BALANCE)
-		wrong_here(k, 0, "the sum of the accounts has changed");
+	if (sum != H_ACCOUNTS * H_BALANCE && !k->run->without)
+		work_wrong(k, 0, "the sum of the accounts has changed");
 }
 
 static void
@@ -330,20 +319,20 @@ scan(struct work *k)
 	struct kevo_iter *it;
 	int rc;
 
-	if (!begin(k, "scan"))
+	if (!work_begin(k, "scan"))
 		return;
 	if (rnd(2) == 0) {
 		if ((rc = kevo_snapshot_new(k->db, &snap)) != 0)
-			wrong_here(k, rc, "snapshot");
+			work_wrong(k, rc, "snapshot");
 		k->e->snapshot = 1;
 		k->e->version = kevo_snapshot_version(snap);
 	}
 	if ((rc = kevo_iter_new(k->db, snap, &range, &it)) != 0)
-		wrong_here(k, rc, "iterator");
+		work_wrong(k, rc, "iterator");
 	if (rnd(4) == 0)
 		nap_us(rnd(2000));
 	rc = walk(k, it, first[g], count[g]);
-	end(k, rc);
+	work_end(k, rc);
 	if (g == 1)
 		check_sum(k);
 	kevo_iter_free(it);
@@ -372,7 +361,7 @@ txn_begin(struct work *k, unsigned flags)
 
 	if (rc == 0)
 		return t;
-	end(k, rc);
+	work_end(k, rc);
 	return NULL;
 }
 
@@ -410,13 +399,13 @@ txn_end(struct work *k, struct kevo_txn *t, int rc)
 
 	if (rc != 0 || rnd(16) == 0) {
 		kevo_txn_abort(t);
-		end(k, rc != 0 ? rc : KEVO_EBUSY);
+		work_end(k, rc != 0 ? rc : KEVO_EBUSY);
 		return;
 	}
-	may_change(k);
+	work_may_change(k);
 	rc = kevo_txn_commit(t, some_sync(), &version);
 	k->e->version = rc == 0 && h_writes(k->e) ? version : 0;
-	end(k, rc);
+	work_end(k, rc);
 }
 
 static void
@@ -429,7 +418,7 @@ transfer(struct work *k)
 	int rc;
 
 	to += to >= from;
-	if (!begin(k, kinds[kind].transfer) ||
+	if (!work_begin(k, kinds[kind].transfer) ||
 	    (t = txn_begin(k, kinds[kind].flags)) == NULL)
 		return;
 	rc = txn_read(k, t, H_ACCOUNT0 + from, &a);
@@ -452,7 +441,7 @@ incr(struct work *k)
 	struct kevo_txn *t;
 	int rc;
 
-	if (!begin(k, kinds[kind].incr) ||
+	if (!work_begin(k, kinds[kind].incr) ||
 	    (t = txn_begin(k, kinds[kind].flags)) == NULL)
 		return;
 	rc = txn_read(k, t, H_COUNTER0 + rnd(H_COUNTERS), &p);
@@ -472,7 +461,7 @@ pop(struct work *k)
 	struct kevo_txn *t;
 	int rc;
 
-	if (!begin(k, kinds[kind].pop) ||
+	if (!work_begin(k, kinds[kind].pop) ||
 	    (t = txn_begin(k, kinds[kind].flags)) == NULL)
 		return;
 	if ((rc = kevo_txn_iter(t, &range, &it)) != 0) {
@@ -502,9 +491,9 @@ savepoint(struct work *k)
 	uint64_t mark;
 	int rc;
 
-	if (!begin(k, "savepoint") || (t = txn_begin(k, 0)) == NULL)
+	if (!work_begin(k, "savepoint") || (t = txn_begin(k, 0)) == NULL)
 		return;
-	rc = txn_write(k, t, part(k, key), 0);
+	rc = txn_write(k, t, work_part(k, key), 0);
 	if (rc == 0)
 		rc = kevo_txn_savepoint(t, &mark);
 	if (rc == 0)
@@ -524,7 +513,7 @@ look_around(struct work *k)
 	struct kevo_txn *t;
 	int rc = 0;
 
-	if (!begin(k, "read-only transaction") ||
+	if (!work_begin(k, "read-only transaction") ||
 	    (t = txn_begin(k, KEVO_TXN_READ)) == NULL)
 		return;
 	for (unsigned i = 0; i < 4 && rc == 0; i++)
@@ -534,13 +523,18 @@ look_around(struct work *k)
 
 /* ---- a process ---------------------------------------------------------- */
 
+/* It takes as long as many of the others. */
+enum { COMMAND_ONE_IN = 24 };
+
 static void
 choose(struct work *k)
 {
 	unsigned r = rnd(100);
 
-	if (r < 25)
-		get(k);
+	if (rnd(COMMAND_ONE_IN) == 0)
+		work_command(k);
+	else if (r < 25)
+		work_get(k, rnd(H_KEYS));
 	else if (r < 45)
 		change(k, "put", rnd(H_REGISTERS), 0);
 	else if (r < 52)
@@ -571,13 +565,13 @@ open_as(struct work *k, const char *path)
 	int rc = kevo_open(path, 0, &opt, &k->db);
 
 	if (rc != 0)
-		wrong_here(k, rc, "open");
+		work_wrong(k, rc, "open");
 }
 
 int
 h_work(struct h_run *run, unsigned w, const char *path, uint64_t from)
 {
-	struct work k = { .run = run, .w = w };
+	struct work k = { .run = run, .w = w, .path = path };
 
 	seed = from;
 	open_as(&k, path);
@@ -598,14 +592,14 @@ h_first(struct h_run *run, const char *path)
 	int rc;
 
 	open_as(&k, path);
-	if (!begin(&k, "first") || (rc = kevo_batch_new(k.db, &b)) != 0)
+	if (!work_begin(&k, "first") || (rc = kevo_batch_new(k.db, &b)) != 0)
 		return WRONG;
 	for (unsigned i = H_ACCOUNT0; i < H_COUNTER0 && rc == 0; i++)
 		rc = kevo_batch_put(b, h_key(i), strlen(h_key(i)), val,
-		    will_write(&k, part(&k, i), H_BALANCE, val), 0);
+		    will_write(&k, work_part(&k, i), H_BALANCE, val), 0);
 	if (rc == 0)
 		rc = kevo_commit(k.db, b, KEVO_SYNC_FULL, &k.e->version);
-	end(&k, rc);
+	work_end(&k, rc);
 	kevo_batch_free(b);
 	return kevo_close(k.db) == 0 ? 0 : WRONG;
 }
@@ -622,10 +616,10 @@ h_last(struct h_run *run, const char *path)
 	/* So that what a killed process had written whole is seen. */
 	if ((rc = kevo_sync(k.db)) != 0 ||
 	    (rc = kevo_snapshot_new(k.db, &snap)) != 0)
-		wrong_here(&k, rc, "the last snapshot");
+		work_wrong(&k, rc, "the last snapshot");
 	for (unsigned i = 0; i < H_KEYS; i++) {
 		if (i % H_PARTS == 0) {
-			if (!begin(&k, "last"))
+			if (!work_begin(&k, "last"))
 				return WRONG;
 			k.e->snapshot = 1;
 			k.e->version = kevo_snapshot_version(snap);
@@ -633,7 +627,7 @@ h_last(struct h_run *run, const char *path)
 		rc = kevo_peek(k.db, snap, h_key(i), strlen(h_key(i)), &rec);
 		if (rc >= 0)
 			has_read(&k, i, rc == 0 ? &rec : NULL);
-		end(&k, rc);
+		work_end(&k, rc);
 	}
 	kevo_snapshot_free(snap);
 	return kevo_close(k.db) == 0 ? 0 : WRONG;
