@@ -13,6 +13,8 @@
  *   compact_out.c    the tables that are written, and what is dropped
  *   flush.c          sealed segments to tables of level 0
  *   compact_pick.c   which tables a merge takes; looks at a version only
+ *   compact_full.c   the same for a full run
+ *   compact_job.c    how tables are gathered for both
  *   compact_run.c    one merge
  *   sweep.c          removing files
  *   spare.c          room for a flush on a full disk
@@ -258,6 +260,8 @@ uint64_t kv_pick_due(const struct kv_version *v, const struct kv_shape *s);
  */
 int kv_pick(const struct kv_version *v, const struct kv_shape *s,
     const uint64_t *taken, size_t ntaken, struct kv_job *job, int *busy);
+
+/* ---- compact_full.c ---------------------------------------------------- */
 
 /* A full run: everything up to a sequence number to one level. */
 struct kv_full {
