@@ -1,6 +1,6 @@
 /*
  * file_test: descriptors, whole reads and writes, reserving and zeroing,
- * syncing, identity, maps.
+ * syncing, identity, maps, directories.
  */
 #include "file.h"
 
@@ -414,6 +414,57 @@ test_system(void)
 	tap_report("system: the boot has a name, the file system a type");
 }
 
+/* ---- directories ------------------------------------------------------- */
+
+static void
+test_list(void)
+{
+	unsigned seen = 0;
+	const char *name;
+	DIR *d;
+	int rc;
+
+	expect(kv_mkdir(&env, &dir, "list", 0640) == 0);
+	close(open_file("list/a", O_RDWR | O_CREAT));
+	close(open_file("list/.b", O_RDWR | O_CREAT));
+	expect((rc = kv_list_open(&env, &dir, "list", 0, &d)) == 0);
+	while ((name = kv_list_next(&env, &dir, "list", d, &rc)) != NULL)
+		seen += strcmp(name, "a") == 0 ? 1 :
+		    strcmp(name, ".b") == 0 ? 10 : 100;
+	expect(seen == 11 && rc == 0);
+	tap_report("list: every name but . and ..");
+
+	/* Whoever closes it under our hands makes reading fail. */
+	rewinddir(d);
+	close(dirfd(d));
+	while (kv_list_next(&env, &dir, "list", d, &rc) != NULL)
+		;
+	expect(rc == KEVO_EIO && strstr(env.msg, "list: cannot read") != NULL);
+	closedir(d);
+	tap_report("list: an error of reading is not its end");
+
+	expect(kv_list_open(&env, &dir, "none", 1, &d) == 0 && d == NULL);
+	expect(kv_list_open(&env, &dir, "none", 0, &d) == KEVO_EIO &&
+	    d == NULL && strstr(env.msg, "none: cannot open") != NULL);
+	expect(kv_list_open(&env, &dir, "list/a", 1, &d) == KEVO_EIO);
+	tap_report("list: one that is missing, where it may lack and not");
+}
+
+static void
+test_modes(void)
+{
+	struct stat st;
+
+	expect(kv_dir_mode(0600) == 0700 && kv_dir_mode(0640) == 0750 &&
+	    kv_dir_mode(0664) == 0775 && kv_dir_mode(0620) == 0720);
+	expect(kv_dir_mode(kv_dir_mode(0644)) == kv_dir_mode(0644));
+	expect(kv_lock_mode(0600) == 0600 && kv_lock_mode(0644) == 0600 &&
+	    kv_lock_mode(0664) == 0660 && kv_lock_mode(0622) == 0622);
+	expect(fstatat(dir.fd, "list", &st, 0) == 0 &&
+	    (st.st_mode & 0777) == 0750);
+	tap_report("modes: of directories and of LOCK, from that of files");
+}
+
 int
 main(void)
 {
@@ -432,6 +483,8 @@ main(void)
 	test_stat();
 	test_map();
 	test_system();
+	test_list();
+	test_modes();
 	close(dir.fd);
 	return tap_end();
 }
