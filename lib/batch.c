@@ -54,11 +54,22 @@ check_limits(const struct kevo_batch *b, uint64_t ops, uint64_t n)
 	    KEVO_COMMIT_MAX, KEVO_COMMIT_OPS);
 }
 
+/* What was read in a transaction may lie in its batch, which has moved: where
+ * it is now. */
+static const void *
+follow(const struct kevo_batch *b, uintptr_t was, const void *p)
+{
+	uint64_t at = (uintptr_t)p - was;
+
+	return was != 0 && at < b->len ? b->buf + at : p;
+}
+
 int
 kv_batch_add(struct kevo_batch *b, int kind, const void *key, size_t klen,
     const void *val, size_t vlen, uint64_t expires_ns)
 {
 	struct kv_env *env = &b->db->env;
+	uintptr_t was = (uintptr_t)b->buf;
 	uint64_t n;
 	int rc;
 
@@ -73,7 +84,7 @@ kv_batch_add(struct kevo_batch *b, int kind, const void *key, size_t klen,
 	if ((rc = check_limits(b, 1, n)) != 0 || (rc = make_room(b, n)) != 0)
 		return rc;
 	b->len += kv_op_encode(b->buf + b->len, (enum kv_op_kind)kind,
-	    expires_ns, key, klen, val, vlen);
+	    expires_ns, follow(b, was, key), klen, follow(b, was, val), vlen);
 	b->count++;
 	b->deletes += kind == KV_OP_DELETE;
 	b->user_bytes += klen + vlen;

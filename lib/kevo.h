@@ -395,7 +395,8 @@ struct kevo_begin {
 int kevo_txn_begin(struct kevo *db, const struct kevo_begin *b,
     struct kevo_txn **out);
 int kevo_txn_get(struct kevo_txn *t, const void *key, size_t klen,
-    struct kevo_record *rec);		/* valid until the next call */
+    struct kevo_record *rec);		/* valid until the next call, which
+					 * may be given its value */
 int kevo_txn_put(struct kevo_txn *t, const void *key, size_t klen,
     const void *val, size_t vlen, uint64_t expires_ns);
 int kevo_txn_delete(struct kevo_txn *t, const void *key, size_t klen);

@@ -35,6 +35,8 @@ struct kevo_txn {
 	int over;		/* why it has ended before its time; 0: not */
 	int64_t max_ms, until_ms;	/* until_ms of kv_mono_ms(); 0: none */
 	struct kv_view *view;	/* kept: it reads a snapshot; else NULL */
+	struct kv_view *before;	/* that snapshot, under the lock: what was read
+				 * in it is there for the write that took it */
 	uint64_t seq;		/* newest commit that it reads */
 	uint64_t now_ns;	/* when the snapshot was taken */
 	struct kv_reach below;	/* READ: how far it looks into what it is
@@ -78,7 +80,8 @@ drop_snapshot(struct kevo_txn *t)
 	if (t->pinned)
 		kv_pin_drop(db, t->view->number);
 	kv_view_release(t->view);
-	t->view = NULL;
+	kv_view_release(t->before);
+	t->view = t->before = NULL;
 	t->life = 0;
 	t->pinned = 0;
 }
@@ -604,7 +607,8 @@ lock_and_validate(struct kevo_txn *t)
 	rc = ahead && is_still_sound(t, &s) ? 0 : validate(t);
 	t->seq = now;
 	if (rc == 0) {
-		drop_snapshot(t);
+		t->before = t->view;
+		t->view = NULL;
 		kv_track_release(&t->track);
 		return 0;
 	}

@@ -833,6 +833,47 @@ test_limits(void)
 	tap_report("txn: too many operations");
 }
 
+/*
+ * A value that was read is written under another key, as it lies: in what the
+ * transaction has written itself, which moves as it grows, or in a file that
+ * others remove.
+ */
+static void
+test_read_is_written(void)
+{
+	struct kevo_compact full = { .flags = KEVO_COMPACT_FULL };
+	struct kevo *db = fresh("given"), *other = open_db(0);
+	struct kevo_record r;
+	struct kevo_txn *t;
+	char key[8];
+
+	for (unsigned kind = 0; kind <= KEVO_TXN_OPTIMISTIC; kind += 2) {
+		check(db, put(db, "a", "old"), "put");
+		check(other, kevo_compact(other, &full, NULL), "compact");
+		t = begin(db, kind);
+		expect(kevo_txn_get(t, "a", 1, &r) == 0);
+		if (kind != 0) {
+			check(other, put(other, "x", "1"), "put");
+			check(other, kevo_compact(other, &full, NULL),
+			    "compact");
+		}
+		check(db, kevo_txn_put(t, "k0000", 5, r.value, r.vlen, 0),
+		    "put what was read");
+		for (int i = 0; i < 9999; i++) {
+			snprintf(key, sizeof(key), "k%04d", i);
+			expect(kevo_txn_get(t, key, 5, &r) == 0);
+			snprintf(key, sizeof(key), "k%04d", i + 1);
+			check(db, kevo_txn_put(t, key, 5, r.value, r.vlen, 0),
+			    "put what was written");
+		}
+		expect(kevo_txn_commit(t, 0, NULL) == 0);
+		expect(holds(db, "k0000", "old") && holds(db, "k9999", "old"));
+	}
+	kevo_close(other);
+	kevo_close(db);
+	tap_report("txn: what was read may be written as it lies");
+}
+
 int
 main(void)
 {
@@ -845,6 +886,7 @@ main(void)
 	test_ranges();
 	test_since();
 	test_dropped();
+	test_read_is_written();
 	test_expiry();
 	test_too_much_read();
 	test_time();
