@@ -340,7 +340,9 @@ int kevo_sync(struct kevo *db);
  * database is what they do one after the other, in the order of their
  * commits, each having read what those before it left.  A transaction that
  * only reads sees the database as of one commit; so does one that could
- * write and did not.  Readers outside never wait for any of them.
+ * write and did not.  Readers outside never wait for any of them.  Time does
+ * not stand still meanwhile: a record whose time comes is absent from then on
+ * for its gets and moves, too.
  *
  *   without a flag     the write lock is taken at the beginning and kept:
  *                      what is read is the newest state, and nobody can
