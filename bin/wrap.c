@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -65,30 +66,46 @@ catch_signals(void)
 	signal(SIGCHLD, SIG_DFL);
 }
 
+/* Where commands are looked for if the environment does not say. */
+static const char usual[] = "/usr/local/bin:/usr/bin:/bin";
+
+/* Whether it could be executed: an errno. */
+static int
+look(const char *path)
+{
+	struct stat st;
+
+	if (access(path, X_OK) != 0)
+		return errno;
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode) ? 0 : EACCES;
+}
+
 /* The file of a command, found as the shell would; an errno.  Looking is
  * cheaper than trying to execute what is not there. */
 static int
 find(const char *name, char *path, size_t room)
 {
 	const char *p = getenv("PATH");
-	int err = ENOENT;
+	int err = ENOENT, why;
 	size_t len, n = strlen(name);
 
-	if (strchr(name, '/') != NULL || p == NULL) {
+	if (n == 0)
+		return ENOENT;
+	if (strchr(name, '/') != NULL) {
 		if (n >= room)
 			return ENAMETOOLONG;
 		strcpy(path, name);
 		return 0;
 	}
-	for (; ; p += len + 1) {
+	for (p = p != NULL ? p : usual; ; p += len + 1) {
 		len = strcspn(p, ":");
 		if (len + n + 2 <= room) {
 			memcpy(path, p, len);
 			path[len] = '/';
 			strcpy(len > 0 ? path + len + 1 : path, name);
-			if (access(path, X_OK) == 0)
+			if ((why = look(path)) == 0)
 				return 0;
-			if (errno == EACCES)
+			if (why == EACCES)
 				err = EACCES;
 		}
 		if (p[len] == '\0')
@@ -116,14 +133,11 @@ become(const char *path, char *const argv[], const sigset_t *mask)
  * one libc asks the system for each of the signals there are.
  */
 static int
-spawn(char *const argv[], const sigset_t *mask, pid_t *pid)
+spawn(const char *path, char *const argv[], const sigset_t *mask, pid_t *pid)
 {
 	static volatile int failed;
-	char path[PATH_MAX];
-	int err = find(argv[0], path, sizeof(path));
 
-	if (err != 0)
-		return err;
+	failed = 0;
 	if ((*pid = vfork()) < 0)
 		return errno;
 	if (*pid == 0) {
@@ -135,6 +149,38 @@ spawn(char *const argv[], const sigset_t *mask, pid_t *pid)
 		while (waitpid(*pid, NULL, 0) < 0 && errno == EINTR)
 			;
 	return failed;
+}
+
+/* A script whose first line names no interpreter is one of the shell. */
+static int
+spawn_script(char *path, char *const argv[], const sigset_t *mask, pid_t *pid)
+{
+	static char shell[] = "sh";
+	char **args;
+	size_t n = 0;
+	int err;
+
+	while (argv[n] != NULL)
+		n++;
+	if ((args = calloc(n + 2, sizeof(*args))) == NULL)
+		return ENOMEM;
+	args[0] = shell;
+	args[1] = path;
+	memcpy(args + 2, argv + 1, (n - 1) * sizeof(*args));
+	err = spawn("/bin/sh", args, mask, pid);
+	free(args);
+	return err;
+}
+
+static int
+start(char *const argv[], const sigset_t *mask, pid_t *pid)
+{
+	char path[PATH_MAX];
+	int err = find(argv[0], path, sizeof(path));
+
+	if (err == 0 && (err = spawn(path, argv, mask, pid)) == ENOEXEC)
+		err = spawn_script(path, argv, mask, pid);
+	return err;
 }
 
 static int
@@ -180,7 +226,7 @@ wrap_run(char *const argv[])
 		sigaddset(&set, passed[i]);
 	sigprocmask(SIG_BLOCK, &set, &mask);
 	catch_signals();
-	if ((err = spawn(argv, &mask, &pid)) == 0)
+	if ((err = start(argv, &mask, &pid)) == 0)
 		command = (sig_atomic_t)pid;
 	sigprocmask(SIG_SETMASK, &mask, NULL);
 	return err != 0 ? not_run(argv[0], err) : wait_for(pid);

@@ -90,6 +90,27 @@ nothing_left() {
 	fails 126 './sub: *ermission*' kevo-txn a.kv ./sub
 	run -127 --separate-stderr kevo-txn a.kv -q true
 	matches "$stderr" '*-q: command not found*options go before DB*'
+	fails 127 ': command not found' kevo-txn a.kv ''
+	nothing_left a.kv
+}
+
+@test "kevo-txn: a command is found and run as the shell would" {
+	# A directory of its name is none, and there may be no PATH.
+	mkdir -p dir/true
+	PATH=$PWD/dir:$PATH ok kevo-txn a.kv true
+	run -126 --separate-stderr env PATH="$PWD/dir" \
+		"$(command -v kevo-txn)" a.kv true
+	equal err "$stderr" 'kevo-txn: true: Permission denied'
+	echo 'exit 9' >true
+	chmod +x true
+	ok env -u PATH "$(command -v kevo-txn)" a.kv true
+	# A script without an interpreter is one of sh, with its arguments.
+	echo 'kevo-put @ "$1" "$2"; echo "$0"' >script
+	chmod +x script
+	run -0 --separate-stderr kevo-txn a.kv ./script 'a key' '*'
+	equal out "$output" ./script
+	is '*' kevo-get a.kv 'a key'
+	fails 127 './none.sh: No such file*' kevo-txn a.kv ./none.sh
 	nothing_left a.kv
 }
 
