@@ -3,6 +3,7 @@
  */
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -131,6 +132,16 @@ parse(struct watch *w, struct cli_args *a)
 
 /* ---- beginning --------------------------------------------------------- */
 
+/* The cursor's place is lost: --since does not help as long as it is there. */
+static void __attribute__((noreturn))
+lost(const struct watch *w)
+{
+	cli_msg("%s", kevo_errmsg(w->db));
+	cli_hint("without %s it begins anew; --initial first prints what is "
+	    "there", w->cursor.path);
+	exit(EX_UNAVAILABLE_);
+}
+
 static void
 begin(struct watch *w)
 {
@@ -149,6 +160,8 @@ begin(struct watch *w)
 		    w->cursor.path);
 	if (rc == KEVO_EINVAL)
 		cli_die(EX_UNAVAILABLE_, "%s", kevo_errmsg(w->db));
+	if (rc == KEVO_EHISTORY && s.position != NULL)
+		lost(w);
 	if (rc != 0)
 		cli_fail(w->db, rc);
 }
@@ -321,10 +334,12 @@ follow(struct watch *w)
 	while (!w->limited || w->printed < w->limit) {
 		stop_if_asked(w);
 		rc = kevo_feed_next(w->feed, &c);
-		if (rc < 0) {
+		if (rc < 0)
 			save(w);
+		if (rc == KEVO_EHISTORY && w->cursor.path != NULL)
+			lost(w);
+		if (rc < 0)
 			cli_fail(w->db, rc);
-		}
 		if (rc == KEVO_NOTFOUND) {
 			if (!wait_for_more(w))
 				break;

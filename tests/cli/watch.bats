@@ -237,6 +237,20 @@ fill() {
 	equal lines "${#lines[@]}" 295
 }
 
+@test "watch: a cursor whose place is gone says how to begin anew" {
+	kevo-init --set memtable_bytes=64K --set compaction=manual a.kv
+	kevo-watch --cursor-file=c --idle=0 a.kv
+	fill a.kv 1 30
+	kevo-compact --full a.kv
+	cp c old
+	run -69 --separate-stderr kevo-watch --cursor-file=c --idle=0 a.kv
+	matches "$stderr" '*no longer in the log*hint: without c it*--initial*'
+	cmp c old
+	rm c
+	ok kevo-watch --initial --cursor-file=c --idle=0 a.kv
+	equal lines "${#lines[@]}" 30
+}
+
 # ---- cursors ---------------------------------------------------------------
 
 @test "watch: a cursor file goes on where it was" {
