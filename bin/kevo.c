@@ -169,8 +169,9 @@ list_commands(void)
 	return cli_close(NULL, 0);
 }
 
+/* alone: it was all there is, and may have been meant as a database. */
 static void __attribute__((noreturn))
-unknown(const char *name)
+unknown(const char *name, int alone)
 {
 	struct names n = { NULL, 0, 0 };
 	const char *best = NULL;
@@ -190,6 +191,9 @@ unknown(const char *name)
 	cli_msg("%s: no such tool", name);
 	if (best != NULL && nearest_plausible(name, best))
 		cli_hint("did you mean %s?", best);
+	else if (alone)
+		cli_hint("kevo commands lists them; a new database is ./%s",
+		    name);
 	else
 		cli_hint("kevo commands lists them");
 	release_names(&n);
@@ -354,14 +358,14 @@ help(char **topic)
 		cli_usage("%s: one operand too many", topic[1]);
 	page_name(name, sizeof(name), topic[0]);
 	if (strchr(name, '/') != NULL)
-		unknown(topic[0]);
+		unknown(topic[0], 0);
 	ours = page_file(path, sizeof(path), name);
 	known = each_dir(is_tool, name);
 	if (!ours && !known && strncmp(name, "kevo-", 5) == 0 &&
 	    strcmp(topic[0], "formats") != 0 &&
 	    strcmp(topic[0], "exit-status") != 0 &&
 	    strcmp(topic[0], "stories") != 0)
-		unknown(topic[0]);
+		unknown(topic[0], 0);
 	if (ours)
 		by_man[1] = path;
 	execvp("man", by_man);
@@ -396,5 +400,5 @@ main(int argc, char *argv[])
 	run(operand);
 	if (is_directory(*operand))
 		run_shell(&shell, operand, argc - a.i);
-	unknown(*operand);
+	unknown(*operand, operand[1] == NULL);
 }

@@ -52,7 +52,9 @@ teardown() { common_teardown; }
 	run -64 --separate-stderr kevo scna a.kv
 	matches "$stderr" '*scan*'
 	run -64 --separate-stderr kevo xyzzyplugh
-	matches "$stderr" 'kevo: *xyzzyplugh*'
+	matches "$stderr" 'kevo: *xyzzyplugh*a new database is ./xyzzyplugh'
+	run -64 --separate-stderr kevo xyzzyplugh a.kv
+	matches "$stderr" '*kevo commands lists them'
 	run -64 --separate-stderr kevo --comands
 	[ ! -e a.kv ]
 }
