@@ -99,17 +99,28 @@ is_possible(const struct kv_version *v)
 }
 
 /* Is each entry accounted for?  The head says how many there are, and so does
- * the length of the file. */
+ * the length of the file.  That there were none is not believed: it is what
+ * zeros say. */
 static int
 is_complete(const struct kv_version *v, const uint8_t *b, size_t len)
 {
 	size_t keys = 0;
 
+	if (v->ntables == 0)
+		return 0;
 	for (uint32_t i = 0; i < v->ntables; i++)
 		keys += v->table[i].info.first_len + v->table[i].info.last_len;
 	return v->ntables == get_le32(b + 12) || len == KV_VERSION_HEAD +
 	    (size_t)v->ntables * KV_VERSION_ENTRY + ((keys + 7) & ~(size_t)7)
 	    + 8;
+}
+
+/* A sound version under the name of this one tells nothing of it. */
+static int
+is_another(const uint8_t *b, size_t len, uint64_t number)
+{
+	return len >= KV_VERSION_HEAD + 8 && get_le64(b + len - 8) ==
+	    kv_hash(b, len - 8, 0) && get_le64(b + 32) != number;
 }
 
 struct kv_version *
@@ -119,7 +130,7 @@ kv_version_guess(const uint8_t *b, size_t len, uint64_t number,
 	struct kv_version *v;
 	const uint8_t *e;
 
-	if (len < KV_VERSION_HEAD)
+	if (len < KV_VERSION_HEAD || is_another(b, len, number))
 		return NULL;
 	v = calloc(1, sizeof(*v) + n * sizeof(v->table[0]));
 	if (v == NULL)
