@@ -419,6 +419,65 @@ lacks_all(const struct kv_check *ck)
 	    !kv_list_has(&ck->segments, 1);
 }
 
+/* Is there a whole table that was made after this version?  1, 0 or an
+ * error. */
+static int
+has_newer_table(struct kv_check *ck)
+{
+	const struct kv_list *l = &ck->tables;
+	struct kv_table *t;
+	int rc;
+
+	for (size_t i = l->n; i-- > 0 &&
+	    l->v[i] >= ck->version->next_file;) {
+		rc = kv_table_open(&ck->db.env, &ck->db.dir, l->v[i], 0, 0,
+		    &t);
+		if (rc == 0) {
+			kv_table_unref(t);
+			return 1;
+		}
+		if (rc != KEVO_ECORRUPT && rc != KEVO_NOTFOUND)
+			return rc;
+	}
+	return 0;
+}
+
+static int
+has_all_files(const struct kv_check *ck)
+{
+	const struct kv_version *v = ck->version;
+
+	if (!kv_list_has(&ck->segments, v->first_segment))
+		return 0;
+	for (uint32_t i = 0; i < v->ntables; i++)
+		if (!kv_list_has(&ck->tables, v->table[i].info.number))
+			return 0;
+	return 1;
+}
+
+/*
+ * What replaces a version removes files that the version needs.  If some of
+ * them are gone, and a newer table is there, then it is not the newest one,
+ * but what has replaced it is lost.  Where control is in use, it names the
+ * newest one.
+ */
+static int
+look_for_newer(struct kv_check *ck)
+{
+	int rc;
+
+	if (ck->live || has_all_files(ck) ||
+	    (rc = has_newer_table(ck)) == 0)
+		return 0;
+	if (rc < 0)
+		return rc;
+	kv_version_unref(ck->version);
+	ck->version = NULL;
+	ck->newest++;
+	return kv_fail(&ck->db.env, KEVO_ECORRUPT, "missing, and there are "
+	    "tables of it");
+}
+
 static int
 read_newest(struct kv_check *ck)
 {
@@ -439,7 +498,7 @@ read_newest(struct kv_check *ck)
 	if (rc == KEVO_ECORRUPT && kv_list_has(&ck->versions, ck->newest) &&
 	    (rc = kv_list_add(ck, &ck->bad_versions, ck->newest)) == 0)
 		rc = KEVO_ECORRUPT;
-	return rc;
+	return rc != 0 ? rc : look_for_newer(ck);
 }
 
 int
