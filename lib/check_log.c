@@ -220,12 +220,24 @@ is_torn(const struct walk *w, const struct kv_walk *k)
 	    w->f.len, w->f.size, k->off, k->seq + 1);
 }
 
+/* A seal that ends the log, and what is known to have been on disk is not
+ * reached: the segments behind it are gone. */
+static int
+lacks_successor(const struct walk *w, const struct kv_walk *k)
+{
+	return w->last && !w->bounded && k->seq < w->ck->durable &&
+	    w->f.counter >= w->ck->version->first_segment;
+}
+
 static int
 report_end(struct walk *w, const struct kv_walk *k, enum kv_walk_result r)
 {
 	struct kv_loss loss = commits(w, k->seq + 1, 0);
 	int rc;
 
+	if (r == KV_WALK_SEAL && lacks_successor(w, k))
+		return damage(w, k->off + KV_SEAL_LEN, 0, &loss, "the log "
+		    "ends here, but more of it was on disk");
 	if (r == KV_WALK_SEAL || is_enough(w, k->seq))
 		return 0;
 	if (r == KV_WALK_END && w->last && w->ck->durable <= k->seq &&
@@ -314,8 +326,8 @@ static int
 is_unborn(const struct walk *w)
 {
 	return w->last && !w->oldest && !w->bounded && w->end->chained &&
-	    kv_all_zero(w->f.b + KV_SEGMENT_HEAD, w->f.len -
-	    KV_SEGMENT_HEAD);
+	    w->ck->durable <= w->end->seq && kv_all_zero(w->f.b +
+	    KV_SEGMENT_HEAD, w->f.len - KV_SEGMENT_HEAD);
 }
 
 /* Does a segment lie under another name?  1, 0 or an error. */

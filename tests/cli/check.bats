@@ -49,6 +49,77 @@ first() {
 	ok kevo check a.kv
 }
 
+# newest DIRECTORY
+newest() {
+	find "$1" -type f | LC_ALL=C sort | tail -n 1
+}
+
+@test "check: a version of zeros, or another one, says nothing of the newest" {
+	for how in zeros older swapped; do
+		rm -rf a.kv
+		make a.kv
+		kevo-scan a.kv >before
+		last=$(newest a.kv/version) first=$(first a.kv/version)
+		cp "$last" last
+		case $how in
+		zeros) head -c "$(wc -c <last)" /dev/zero >"$last" ;;
+		older) cp "$first" "$last" ;;
+		swapped) cp "$first" "$last" && cp last "$first" ;;
+		esac
+		run -1 kevo-check --repair a.kv
+		[[ $output != *'its bytes and the tables tell'* ]]
+		kevo-scan a.kv | cmp - before
+		kevo-compact --full a.kv
+		kevo-scan a.kv | cmp - before
+		kevo-check -q a.kv
+	done
+}
+
+@test "check: the newest version is gone, and what it had replaced" {
+	for how in used copied; do
+		for last in --full --flush; do
+			rm -rf a.kv b.kv
+			make a.kv
+			kevo-compact --full a.kv
+			records 100 400 fifth | kevo-put -i a.kv
+			kevo-compact "$last" a.kv
+			kevo-put a.kv more 1
+			[ $how = used ] || rm -r a.kv/shm
+			kevo-scan a.kv >before
+			[ $how = used ] || rm -r a.kv/shm
+			rm "$(newest a.kv/version)"
+			run -1 kevo-check --repair a.kv
+			matches "$output" 'damage: a.kv/version/*: missing, and *'
+			kevo-scan a.kv | cmp - before
+			kevo-compact --full a.kv
+			kevo-scan a.kv | cmp - before
+			kevo-check -q a.kv
+		done
+	done
+}
+
+@test "check: the newest segment is gone, or zeros, and control knows of it" {
+	for how in gone zeros; do
+		rm -rf a.kv
+		make a.kv
+		last=$(newest a.kv/wal)
+		case $how in
+		gone) rm "$last" ;;
+		zeros) truncate -s 0 "$last" && truncate -s 64K "$last" ;;
+		esac
+		run -1 kevo-check -q a.kv
+		matches "$output" 'damage: *; lost: the commits from * on*'
+		run -1 kevo-check --repair a.kv
+		kevo-check -q a.kv
+		kevo-scan a.kv >after
+		kevo-put a.kv more 1
+		kevo-compact --full a.kv
+		kevo-delete a.kv more
+		kevo-scan a.kv | cmp - after
+		[ "$(wc -l <after)" -gt 800 ]
+	done
+}
+
 @test "check: damage is 1, a line each, with file, place and loss" {
 	make a.kv
 	seg=$(first a.kv/wal)
