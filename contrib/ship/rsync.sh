@@ -4,10 +4,11 @@
 #	rsync.sh DB SLOT HOST:ARCHIVE [SEAL-AFTER]
 #
 # For cron.  The first run makes the slot, and an archive with a base in it,
-# which lies beside DB until it has been copied.  Segments travel when they are
-# complete; the newest is completed when its first commit is SEAL-AFTER old
-# (60s).  rsync may be stopped anywhere: what is in incoming/ is looked at on
-# the other side, and taken into the archive for what is in it.  What has
+# which lies beside DB until it has been copied; where an archive is already, as
+# after a promotion, the slot is made where that ends.  Segments travel when
+# they are complete; the newest is completed when its first commit is SEAL-AFTER
+# old (60s).  rsync may be stopped anywhere: what is in incoming/ is looked at
+# on the other side, and taken into the archive for what is in it.  What has
 # arrived comes back as a line of acknowledgement, so that the slot forgets it.
 # The exit status is that of kevo-walship there: 75 is tried again anyway.
 set -eu
@@ -26,6 +27,13 @@ if ! ssh "$host" "test -e '$archive/KEVO-ARCHIVE'"; then
 	# What makes an archive of it comes last.
 	rsync -a --exclude=/KEVO-ARCHIVE "$new/archive/" "$host:$archive/"
 	rsync -a "$new/archive/KEVO-ARCHIVE" "$host:$archive/"
+elif [ ! -d "$db/slots/$slot" ]; then
+	# Another database sent to it, before this one was promoted; or the
+	# slot was dropped.  Where the log does not go back so far it says so:
+	# that archive has come to its end, and another one may be begun.
+	# shellcheck disable=SC2029
+	at=$(ssh "$host" "kevo-walship pos '$archive'")
+	kevo-walship slot -q "$db" create "$slot" --at "$at"
 fi
 kevo-walship send -q "$db" --to - --from "$(kevo-walship pos "$db")" \
 	--seal-after "$age" >/dev/null

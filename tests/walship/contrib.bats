@@ -73,6 +73,27 @@ stub_ssh() {
 	run -64 "$root/contrib/ship/rsync.sh" p.kv away
 }
 
+@test "contrib: rsync of who was promoted goes on where the archive ends" {
+	need rsync
+	stub_ssh
+	ship=("$root/contrib/ship/rsync.sh")
+	kevo-walship base p.kv --to - | kevo-walship restore - --into r.kv
+	ok "${ship[@]}" p.kv away "host:$PWD/arc" 0
+	kevo-put p.kv more 1
+	ok "${ship[@]}" p.kv away "host:$PWD/arc" 0
+	ok kevo-walship apply arc --into r.kv
+	ok kevo-walship promote r.kv
+	kevo-put r.kv new 1
+	ok "${ship[@]}" r.kv away "host:$PWD/arc" 0
+	same_place arc r.kv
+	# Where the log does not go back so far, that is what it says.
+	kevo-walship slot r.kv drop away
+	kevo-put r.kv newer 1
+	kevo-compact --full r.kv
+	run -81 "${ship[@]}" r.kv away "host:$PWD/arc" 0
+	matches "$output" '*gap: r.kv: its log begins behind commit *'
+}
+
 @test "contrib: rclone brings an archive away, and its way back restores" {
 	need rclone
 	kevo-walship send p.kv --to arc --seal-after 0
