@@ -169,15 +169,16 @@ send_fail_gap(struct send *s, uint64_t need)
 	    slot.state == KV_SLOT_LOST) {
 		kv_ship_fail(&s->a->env, KV_SHIP_LOST, "slot %s: commits %"
 		    PRIu64 "..%" PRIu64 " were dropped to keep its limit; "
-		    "next: kevo-walship base %s --to %s", s->slot,
-		    slot.lost_first, slot.lost_last, s->o->db, s->o->to);
+		    "%s ends there; next: kevo-walship base %s --to NEW",
+		    s->slot, slot.lost_first, slot.lost_last, s->o->to,
+		    s->o->db);
 		send_fail(s, KV_SHIP_LOST);
 	}
 	kv_feed_oldest(s->db, slot_dir(s), &oldest);
 	kv_ship_fail(&s->a->env, KV_SHIP_GAP, "%s: need commit %" PRIu64
-	    ", the log of %s begins at %" PRIu64 "; nothing was sent; next: "
-	    "kevo-walship base %s --to %s", s->o->to, need, s->o->db,
-	    oldest + 1, s->o->db, s->o->to);
+	    ", the log of %s begins at %" PRIu64 "; nothing was sent, %s ends "
+	    "there; next: kevo-walship base %s --to NEW", s->o->to, need,
+	    s->o->db, oldest + 1, s->o->to, s->o->db);
 	send_fail(s, KV_SHIP_GAP);
 }
 
