@@ -220,16 +220,18 @@ next_segment(struct apply *p)
 	    NULL;
 }
 
-/* The first commit behind the position that the archive has; 0: none. */
+/* The first commit behind the position that the archive has; 0: none.  What
+ * lost a promotion has numbers, too, and nobody needs it. */
 static uint64_t
 first_behind(const struct apply *p)
 {
+	const struct kv_archive_seg *s = p->a->seg;
 	uint64_t best = 0;
 
-	for (size_t i = 0; i < p->a->nseg; i++)
-		if (p->a->seg[i].first > p->at.seq && (best == 0 ||
-		    p->a->seg[i].first < best))
-			best = p->a->seg[i].first;
+	for (size_t i = 0; i < p->a->nseg; i++, s++)
+		if (s->first > p->at.seq && (best == 0 || s->first < best) &&
+		    !kv_archive_is_lost(p->a, s->epoch, s->first))
+			best = s->first;
 	return best;
 }
 

@@ -131,6 +131,27 @@ remove_temp(int status)
 		unlinkat(base.a->dir.fd, base.temp, 0);
 }
 
+/* Who lost a promotion has nothing that could be restored; all the more so
+ * if that is found out later. */
+static void
+check_line(struct base *b, struct kevo *db)
+{
+	const struct kv_epoch *next;
+	struct kv_position at;
+	int rc;
+
+	if ((rc = kv_position_now(db, KV_AT_SYNCED, &at)) != 0)
+		cli_fail(db, rc);
+	if (!kv_archive_is_lost(b->a, at.epoch, at.seq))
+		return;
+	next = kv_history_next(&b->a->history, at.epoch);
+	walship_archive_fail(b->a, kv_ship_fail(&b->a->env, KV_SHIP_FENCED,
+	    "%s: epoch %" PRIu32 " exists (%s), and goes on behind commit %"
+	    PRIu64 "; commits up to %" PRIu64 " are here; nothing was added; "
+	    "next: kevo-walship rejoin", db->path, next->epoch, next->host,
+	    next->start, at.seq));
+}
+
 static void
 begin_file(struct base *b, struct kevo *db)
 {
@@ -144,6 +165,7 @@ begin_file(struct base *b, struct kevo *db)
 	if ((rc = kv_archive_create(b->to, &first, &b->a)) != 0 ||
 	    (rc = kv_archive_mkdir(b->a, "base")) != 0)
 		walship_archive_fail(b->a, rc);
+	check_line(b, db);
 	snprintf(b->temp, sizeof(b->temp), "base/.tmp.base.%u",
 	    (unsigned)getpid());
 	cli_at_exit(remove_temp);
@@ -222,6 +244,25 @@ finish_file(struct base *b, const struct kv_base *made)
 	kv_hash128_free(b->hash);
 	close(b->fd);
 	kv_archive_close(b->a);
+}
+
+/* As begin_file() does, and nothing is changed. */
+static void
+look_at_archive(struct base *b, struct kevo *db)
+{
+	struct kv_ident id;
+	int rc;
+
+	if ((rc = kv_ident_read(&db->env, &db->dir, &id)) != 0)
+		cli_fail(db, rc);
+	b->a = walship_archive_open(b->to);
+	if (memcmp(id.id, b->a->id, sizeof(id.id)) != 0)
+		walship_archive_fail(b->a, kv_ship_fail(&b->a->env,
+		    KV_SHIP_WRONG_DB, "%s is of another database than %s",
+		    b->to, db->path));
+	check_line(b, db);
+	kv_archive_close(b->a);
+	b->a = NULL;
 }
 
 /* ---- the command ------------------------------------------------------- */
@@ -337,6 +378,8 @@ walship_base(struct cli_args *a)
 	db = cli_open(path, &open);
 	if (strcmp(b->to, "-") != 0 && !b->dry_run)
 		begin_file(b, db);
+	else if (strcmp(b->to, "-") != 0 && kv_archive_is(b->to))
+		look_at_archive(b, db);
 	clock_gettime(CLOCK_MONOTONIC, &b->began);
 	b->w.sink.put = put;
 	b->w.sink.arg = b;

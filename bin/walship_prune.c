@@ -19,6 +19,7 @@
 #include "options.h"
 #include "position.h"
 #include "ship/archive.h"
+#include "ship/image.h"
 #include "ship/ship.h"
 #include "walship.h"
 
@@ -48,6 +49,7 @@ struct base {
 	uint32_t epoch;
 	uint64_t seq;		/* its end */
 	int full;
+	int lost;		/* a promotion: nothing is restored from it */
 	int keep;
 };
 
@@ -122,6 +124,7 @@ add_base(void *arg, const char *name)
 
 	if (!parse_base(name, &b))
 		return 0;
+	b.lost = kv_archive_is_lost(p->a, b.epoch, b.seq);
 	if (p->nbase == p->room) {
 		p->room = p->room == 0 ? 16 : p->room * 2;
 		if ((v = realloc(p->base, p->room * sizeof(*v))) == NULL)
@@ -193,7 +196,7 @@ choose_bases(struct prune *p)
 
 	for (i = p->nbase; i-- > 0;) {
 		p->base[i].keep = fulls < p->keep_bases;
-		fulls += (uint64_t)p->base[i].full;
+		fulls += p->base[i].full && !p->base[i].lost;
 	}
 	for (i = p->nbase; i-- > 0;)
 		if (p->base[i].keep && !p->base[i].full &&
@@ -231,9 +234,48 @@ static uint64_t
 log_from(const struct prune *p)
 {
 	for (size_t i = 0; i < p->nbase; i++)
-		if (p->base[i].keep && p->base[i].full)
+		if (p->base[i].keep && p->base[i].full && !p->base[i].lost)
 			return p->base[i].seq;
 	return 0;
+}
+
+/* Commits that lost a promotion, and came before its epoch did, are kept in
+ * orphans/.  1: they are there. */
+static int
+save_lost(struct prune *p, const struct kv_archive_seg *s)
+{
+	char file[KV_ARCHIVE_PATH_LEN];
+	struct kv_image img;
+	struct stat st;
+	int rc;
+
+	kv_archive_seg_path(file, s);
+	if (!is_old(p, file, p->days, &st))
+		return 0;
+	if (p->dry_run || cli_verbose)
+		cli_say("%s %s in orphans/", p->dry_run ? "would save" :
+		    "saved", file);
+	if (p->dry_run)
+		return 1;
+	if ((rc = kv_archive_load(p->a, s, &img)) != 0) {
+		cli_note("%s; it stays", p->a->env.msg);
+		return 0;
+	}
+	rc = kv_archive_put_orphan(p->a, &img);
+	kv_image_release(&img);
+	if (rc != 0 && rc != KEVO_FALSE)
+		fail(p, rc);
+	return 1;
+}
+
+/* Behind the place where the next epoch began nothing is needed. */
+static uint64_t
+last_needed(const struct prune *p, const struct kv_archive_seg *s)
+{
+	const struct kv_epoch *next = kv_history_next(&p->a->history,
+	    s->epoch);
+
+	return next != NULL && next->start < s->last ? next->start : s->last;
 }
 
 /* The oldest first, so that what is left has no gap, whenever we are
@@ -248,9 +290,12 @@ prune_log(struct prune *p)
 		for (int k = KV_SPELL_SEG; k <= KV_SPELL_ZST; k++) {
 			struct kv_archive_seg s = p->a->seg[i];
 
-			if (s.last > from || !(s.spelling & k))
+			if (last_needed(p, &s) > from || !(s.spelling & k))
 				continue;
 			s.spelling = (uint8_t)k;
+			if (kv_archive_is_lost(p->a, s.epoch, s.last) &&
+			    !save_lost(p, &s))
+				continue;
 			kv_archive_seg_path(file, &s);
 			remove_old(p, file, p->days);
 		}
@@ -287,7 +332,7 @@ static void
 prune_leavings(struct prune *p)
 {
 	static const char *const dirs[] = {
-		"epochs", "base", "orphans", "state", "state/tail",
+		".", "epochs", "base", "orphans", "state", "state/tail",
 		"state/incoming"
 	};
 	char dir[32];

@@ -118,6 +118,23 @@ is_early(const struct kv_base *b, const struct walship_recover *o)
 	return o->until.ns == 0 || b->time_ns <= o->until.ns;
 }
 
+/* Is it of a line of history that lost a promotion, by its end?  It may do for
+ * what came before that. */
+static int
+is_lost(struct bases *l, const struct kv_base *b,
+    const struct walship_recover *o)
+{
+	const struct kv_epoch *e = kv_history_find(&l->a->history,
+	    b->end.epoch);
+	const struct kv_epoch *next = kv_history_next(&l->a->history,
+	    b->end.epoch);
+
+	if (e != NULL && e->nonce != b->end.nonce)
+		return 1;
+	return next != NULL && b->end.seq > next->start &&
+	    (o->until.seq == 0 || o->until.seq > next->start);
+}
+
 static int
 leads_to_full(struct bases *l, const struct found *f)
 {
@@ -136,7 +153,7 @@ choose(struct bases *l, const struct walship_recover *o)
 	for (size_t i = 0; i < l->n; i++) {
 		struct found *f = &l->v[i];
 
-		if (!leads_to_full(l, f))
+		if (!leads_to_full(l, f) || is_lost(l, &f->base, o))
 			continue;
 		if (first == NULL || f->base.end.seq < first->base.end.seq)
 			first = f;

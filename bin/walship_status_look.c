@@ -1,8 +1,10 @@
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "db.h"
 #include "position.h"
@@ -11,6 +13,7 @@
 #include "ship/link.h"
 #include "ship/ship.h"
 #include "ship/tail.h"
+#include "slots.h"
 #include "walship.h"
 #include "walship_archive.h"
 #include "walship_known.h"
@@ -62,8 +65,11 @@ find_gaps(struct walship_status *s, struct kv_archive *a)
 
 	if ((rc = walship_known_read(a, &k)) != 0)
 		walship_archive_fail(a, rc);
-	covered = a->nseg > 0 ? a->seg[0].first - 1 : 0;
-	s->first = a->nseg > 0 ? covered + 1 : 0;
+	for (; i < a->nseg; i++)
+		if (!kv_archive_is_lost(a, a->seg[i].epoch, a->seg[i].first))
+			break;
+	covered = i < a->nseg ? a->seg[i].first - 1 : 0;
+	s->first = i < a->nseg ? covered + 1 : 0;
 	while (i < a->nseg) {
 		next = kv_history_next(&a->history, a->seg[i].epoch);
 		i = walk_epoch(s, a, &k, i, next != NULL ? next->start :
@@ -92,6 +98,25 @@ count(struct kv_archive *a, const char *sub)
 
 	if (rc != 0)
 		walship_archive_fail(a, rc);
+	return n;
+}
+
+/* Segments of the log with commits that lost a promotion: they came before
+ * its epoch did, and are in wal/. */
+static uint64_t
+count_lost(struct kv_archive *a)
+{
+	char name[KV_SHIP_NAME_LEN], file[KV_SHIP_NAME_LEN + 16];
+	const struct kv_archive_seg *s = a->seg;
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < a->nseg; i++, s++) {
+		if (!kv_archive_is_lost(a, s->epoch, s->last))
+			continue;
+		kv_ship_name(name, s->epoch, s->first, s->last);
+		snprintf(file, sizeof(file), "orphans/%s", name);
+		n += faccessat(a->dir.fd, file, F_OK, 0) != 0;
+	}
 	return n;
 }
 
@@ -243,7 +268,7 @@ walship_status_archive(const char *path, struct walship_status *s)
 	find_gaps(s, a);
 	last_ns = find_position(s, a);
 	find_lag(s, a, last_ns);
-	s->orphans = count(a, "orphans");
+	s->orphans = count(a, "orphans") + count_lost(a);
 	s->rejected = count(a, "state/reject");
 	s->incoming = count(a, "state/incoming");
 	find_drill(s, a);

@@ -283,9 +283,12 @@ show_all(struct tail *t)
 	t->listed = kv_kept_stamp(t->a);
 	if ((rc = kv_archive_list(t->a)) != 0)
 		walship_archive_fail(t->a, rc);
-	if (!t->placed && t->a->nseg > 0)
-		t->after = t->a->seg[0].first - 1;
-	t->placed = t->a->nseg > 0;
+	for (size_t i = 0; i < t->a->nseg && !t->placed; i++)
+		if (!kv_archive_is_lost(t->a, t->a->seg[i].epoch,
+		    t->a->seg[i].first)) {
+			t->after = t->a->seg[i].first - 1;
+			t->placed = 1;
+		}
 	show_segments(t);
 	show_tail(t);
 }

@@ -182,8 +182,8 @@ ahead(struct kv_applier *a, struct kv_applied *out, uint64_t start,
     uint64_t mine)
 {
 	kv_fail(&a->db->env, KEVO_EHISTORY, "%s: it has commits %" PRIu64
-	    " to %" PRIu64 ", which the next epoch does without", a->db->path,
-	    start + 1, mine);
+	    " to %" PRIu64 ", which the next epoch does without; next: kevo-"
+	    "walship rejoin", a->db->path, start + 1, mine);
 	return refuse(out, KV_APPLY_AHEAD, start, mine);
 }
 

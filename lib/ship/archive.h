@@ -101,6 +101,11 @@ int kv_archive_position(struct kv_archive *a, struct kv_position *out);
 const struct kv_archive_seg *kv_archive_find(const struct kv_archive *a,
     uint32_t epoch, uint64_t seq);
 
+/* Is commit seq of an epoch behind the place where the next epoch began?  It
+ * lost a promotion then: 1. */
+int kv_archive_is_lost(const struct kv_archive *a, uint32_t epoch,
+    uint64_t seq);
+
 /* "wal/00000001/00000001-...seg", in the plain spelling if it is there. */
 void kv_archive_seg_path(char buf[KV_ARCHIVE_PATH_LEN],
     const struct kv_archive_seg *s);

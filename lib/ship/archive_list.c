@@ -181,6 +181,14 @@ kv_archive_find(const struct kv_archive *a, uint32_t epoch, uint64_t seq)
 }
 
 int
+kv_archive_is_lost(const struct kv_archive *a, uint32_t epoch, uint64_t seq)
+{
+	const struct kv_epoch *next = kv_history_next(&a->history, epoch);
+
+	return next != NULL && seq > next->start;
+}
+
+int
 kv_archive_name_fits(const struct kv_archive_seg *s,
     const struct kv_image *img)
 {
@@ -289,9 +297,10 @@ end_of(struct kv_archive *a, const struct kv_archive_seg *s,
 }
 
 /*
- * The segment of an epoch that reaches furthest.  One that was killed when it
- * was to be written, where there are no hard links, is none; there is hardly
- * ever one of these, and where there are many, somebody should look.
+ * The segment of an epoch that reaches furthest; not one that lost a promotion
+ * from its first commit on.  One that was killed when it was to be written,
+ * where there are no hard links, is none; there is hardly ever one of these,
+ * and where there are many, somebody should look.
  */
 static const struct kv_archive_seg *
 furthest(struct kv_archive *a, uint32_t epoch)
@@ -302,7 +311,8 @@ furthest(struct kv_archive *a, uint32_t epoch)
 		best = a->nseg;
 		for (size_t i = a->nseg; i-- > 0 && a->seg[i].epoch >= epoch;)
 			if (a->seg[i].epoch == epoch && (best == a->nseg ||
-			    a->seg[i].last > a->seg[best].last))
+			    a->seg[i].last > a->seg[best].last) &&
+			    !kv_archive_is_lost(a, epoch, a->seg[i].first))
 				best = i;
 		if (best == a->nseg)
 			return NULL;
