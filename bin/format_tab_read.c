@@ -318,7 +318,7 @@ format_ops_read(struct format_reader *r, struct format_record *rec)
 	uint8_t *p;
 	size_t key, tab;
 
-	if ((p = take_line(r, &l, '\n')) == NULL)
+	if ((p = take_line(r, &l, '\\')) == NULL)
 		return 0;
 	key = l.tab == FORMAT_NONE ? l.len : l.tab;
 	w = find_word(r, p, key);
@@ -330,7 +330,9 @@ format_ops_read(struct format_reader *r, struct format_record *rec)
 	rec->expires_ns = 0;
 	rec->version = 0;
 	rec->key = p + key;
-	rec->klen = decode(r, p + key, tab - key, "key");
+	rec->klen = tab - key;
+	if (l.escapes)
+		rec->klen = decode(r, p + key, rec->klen, "key");
 	format_check_key(r, rec->klen);
 	rec->value = p + l.len;
 	rec->vlen = 0;
@@ -349,7 +351,9 @@ format_ops_read(struct format_reader *r, struct format_record *rec)
 		return 1;
 	}
 	rec->value = p + tab;
-	rec->vlen = decode(r, p + tab, l.len - tab, "value");
+	rec->vlen = l.len - tab;
+	if (l.escapes)
+		rec->vlen = decode(r, p + tab, rec->vlen, "value");
 	format_check_value(r, rec->vlen);
 	return 1;
 }

@@ -63,7 +63,8 @@ struct txn {
 	int from_stdin, dry_run, read_only, has_format;
 	int conflict;		/* exit status; 0: not given */
 	struct cli_in in;
-	struct recbuf checks, writes;
+	struct recbuf checks;
+	struct kevo_batch *changes;
 	uint64_t bytes;		/* of what would be written, in one record */
 };
 
@@ -130,17 +131,32 @@ parse(struct txn *x, struct cli_args *a)
 enum { OP_HEAD = 8 };
 
 static void
-take(struct txn *x, const struct format_record *rec)
+check_size(struct txn *x, const struct format_record *rec)
 {
-	struct recbuf *b = rec->op == FORMAT_PUT || rec->op == FORMAT_DELETE ?
-	    &x->writes : &x->checks;
-
 	x->bytes += OP_HEAD + rec->klen + rec->vlen;
-	if (x->bytes > KEVO_COMMIT_MAX || b->count >= KEVO_COMMIT_OPS)
+	if (x->bytes > KEVO_COMMIT_MAX || x->checks.count >= KEVO_COMMIT_OPS ||
+	    kevo_batch_count(x->changes) >= KEVO_COMMIT_OPS)
 		cli_die(EX_DATAERR_, "%s:%" PRIu64 ": a transaction is at "
 		    "most %u bytes and %u operations", x->in.name, rec->line,
 		    KEVO_COMMIT_MAX, KEVO_COMMIT_OPS);
-	recbuf_add(b, rec, rec->version);
+}
+
+static void
+take(struct txn *x, const struct format_record *rec)
+{
+	int rc = 0;
+
+	check_size(x, rec);
+	if (rec->op == FORMAT_PUT)
+		rc = kevo_batch_put(x->changes, rec->key, rec->klen,
+		    rec->value, rec->vlen, 0);
+	else if (rec->op == FORMAT_DELETE)
+		rc = kevo_batch_delete(x->changes, rec->key, rec->klen);
+	else
+		recbuf_add(&x->checks, rec, rec->version);
+	if (rc != 0)
+		cli_die(cli_status(rc), "%s:%" PRIu64 ": %s", x->in.name,
+		    rec->line, kevo_strerror(rc));
 }
 
 static void
@@ -149,7 +165,10 @@ read_all(struct txn *x)
 	struct format_reader *r;
 	struct format_record rec;
 	uint64_t n = 0;
+	int rc;
 
+	if ((rc = kevo_batch_new(NULL, &x->changes)) != 0)
+		cli_die(cli_status(rc), "%s", kevo_strerror(rc));
 	cli_in_open(&x->in, NULL);
 	r = format_reader_new(&x->format, &x->in);
 	while (format_read(r, &rec)) {
@@ -242,26 +261,6 @@ holds_in_txn(void *arg, const struct format_record *rec,
 	return kevo_txn_check(arg, rec->key, rec->klen, c);
 }
 
-static int
-write_all(struct txn *x, struct kevo_txn *t)
-{
-	struct format_record rec;
-	uint64_t version;
-	size_t pos = 0;
-	int rc = 0;
-
-	while (rc == 0 && recbuf_next(&x->writes, &pos, &rec, &version)) {
-		rc = rec.op == FORMAT_DELETE ?
-		    kevo_txn_delete(t, rec.key, rec.klen) :
-		    kevo_txn_put(t, rec.key, rec.klen, rec.value, rec.vlen, 0);
-		if (cli_stopped()) {
-			kevo_txn_abort(t);
-			cli_die_by_signal();
-		}
-	}
-	return rc;
-}
-
 /* That it could not be, and not that it failed, has a status of its own. */
 static int
 status_of(const struct txn *x, int rc)
@@ -286,13 +285,18 @@ static int
 run(struct txn *x, const char *name)
 {
 	struct kevo *db = cli_open(name, &x->open);
+	size_t changes = kevo_batch_count(x->changes);
 	struct kevo_txn *t;
 	int rc;
 
 	if ((rc = kevo_txn_begin(db, NULL, &t)) != 0)
 		end_failed(x, db, NULL, rc);
 	if ((rc = check_all(x, holds_in_txn, t)) == 0)
-		rc = write_all(x, t);
+		rc = kevo_txn_batch(t, x->changes);
+	if (cli_stopped()) {
+		kevo_txn_abort(t);
+		cli_die_by_signal();
+	}
 	if (rc < 0)
 		end_failed(x, db, t, rc);
 	if (rc == KEVO_FALSE) {
@@ -304,8 +308,7 @@ run(struct txn *x, const char *name)
 	if ((rc = kevo_txn_commit(t, KEVO_SYNC_DEFAULT, NULL)) != 0)
 		end_failed(x, db, NULL, rc);
 	if (cli_verbose)
-		cli_note("%zu checks, %zu changes", x->checks.count,
-		    x->writes.count);
+		cli_note("%zu checks, %zu changes", x->checks.count, changes);
 	return cli_close(db, 0);
 }
 
@@ -424,7 +427,7 @@ dry_run(struct txn *x, const char *name)
 	kevo_snapshot_free(v.snap);
 	if (rc == 0)
 		cli_note("%zu checks hold; %zu changes would be made",
-		    x->checks.count, x->writes.count);
+		    x->checks.count, kevo_batch_count(x->changes));
 	if (kevo_close(db) != 0)
 		cli_die(EX_IOERR_, "closing the database failed");
 	return cli_close(NULL, rc == KEVO_FALSE ? EXIT_NO : 0);
@@ -439,7 +442,7 @@ from_stdin(struct txn *x, const char *name)
 	read_all(x);
 	status = x->dry_run ? dry_run(x, name) : run(x, name);
 	recbuf_release(&x->checks);
-	recbuf_release(&x->writes);
+	kevo_batch_free(x->changes);
 	return status;
 }
 

@@ -8,6 +8,13 @@
 #define BATCH_START	(KV_FRAME_LEN + KV_PAYLOAD_HEAD)
 #define BATCH_ROOM	((uint64_t)4096)
 
+/* Who is told what is wrong with a batch. */
+static struct kv_env *
+env_of(const struct kevo_batch *b)
+{
+	return b->db != NULL ? &b->db->env : NULL;
+}
+
 int
 kv_key_check(struct kv_env *env, const void *key, size_t klen)
 {
@@ -34,7 +41,7 @@ make_room(struct kevo_batch *b, uint64_t n)
 	while (room < want)
 		room += room / 2 + BATCH_ROOM;
 	if ((p = realloc(b->buf, (size_t)room)) == NULL)
-		return kv_fail(&b->db->env, KEVO_ENOMEM,
+		return kv_fail(env_of(b), KEVO_ENOMEM,
 		    "out of memory for a commit of %llu bytes",
 		    (unsigned long long)want);
 	b->buf = p;
@@ -49,7 +56,7 @@ check_limits(const struct kevo_batch *b, uint64_t ops, uint64_t n)
 	if (ops <= KEVO_COMMIT_OPS - b->count &&
 	    b->len - KV_FRAME_LEN + n <= KEVO_COMMIT_MAX)
 		return 0;
-	return kv_fail(&b->db->env, KEVO_ELIMIT, "commit too large: the limit "
+	return kv_fail(env_of(b), KEVO_ELIMIT, "commit too large: the limit "
 	    "is %u bytes and %u operations; commit in parts",
 	    KEVO_COMMIT_MAX, KEVO_COMMIT_OPS);
 }
@@ -68,7 +75,7 @@ int
 kv_batch_add(struct kevo_batch *b, int kind, const void *key, size_t klen,
     const void *val, size_t vlen, uint64_t expires_ns)
 {
-	struct kv_env *env = &b->db->env;
+	struct kv_env *env = env_of(b);
 	uintptr_t was = (uintptr_t)b->buf;
 	uint64_t n;
 	int rc;

@@ -72,7 +72,7 @@ struct kv_reach;
 struct kv_track;
 
 struct kevo_batch {
-	struct kevo *db;
+	struct kevo *db;	/* for messages; NULL: there are none */
 	uint8_t *buf;		/* frame, payload head, operations */
 	uint64_t len;		/* bytes used, frame and head included */
 	uint64_t room;

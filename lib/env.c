@@ -13,6 +13,8 @@ kv_fail(struct kv_env *env, int status, const char *fmt, ...)
 {
 	va_list ap;
 
+	if (env == NULL)
+		return status;
 	va_start(ap, fmt);
 	vsnprintf(env->msg, sizeof(env->msg), fmt, ap);
 	va_end(ap);

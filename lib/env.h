@@ -13,7 +13,7 @@ struct kv_env {
 
 /*
  * Store one sentence (object, place, reason) and return status, which is
- * one of enum kevo_status.
+ * one of enum kevo_status.  env NULL: nobody asks for the sentence.
  */
 int kv_fail(struct kv_env *env, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

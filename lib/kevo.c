@@ -389,7 +389,8 @@ kevo_batch_new(struct kevo *db, struct kevo_batch **out)
 	struct kevo_batch *b = calloc(1, sizeof(*b));
 
 	if (b == NULL)
-		return kv_fail(&db->env, KEVO_ENOMEM, "out of memory");
+		return kv_fail(db != NULL ? &db->env : NULL, KEVO_ENOMEM,
+		    "out of memory");
 	b->db = db;
 	*out = b;
 	return 0;
@@ -410,18 +411,24 @@ kevo_batch_clear(struct kevo_batch *b)
 	kv_batch_reset(b);
 }
 
+static int
+batch_result(struct kevo_batch *b, int rc)
+{
+	return b->db != NULL ? kv_result(b->db, rc) : rc;
+}
+
 int
 kevo_batch_put(struct kevo_batch *b, const void *key, size_t klen,
     const void *val, size_t vlen, uint64_t expires_ns)
 {
-	return kv_result(b->db, kv_batch_add(b, KV_OP_PUT, key, klen, val,
+	return batch_result(b, kv_batch_add(b, KV_OP_PUT, key, klen, val,
 	    vlen, expires_ns));
 }
 
 int
 kevo_batch_delete(struct kevo_batch *b, const void *key, size_t klen)
 {
-	return kv_result(b->db, kv_batch_add(b, KV_OP_DELETE, key, klen, NULL,
+	return batch_result(b, kv_batch_add(b, KV_OP_DELETE, key, klen, NULL,
 	    0, 0));
 }
 

@@ -313,6 +313,9 @@ int kevo_delete(struct kevo *db, const void *key, size_t klen,
  * Later operations on a key win.  A batch is cleared by a successful commit
  * and may be used again; it is freed before its handle is closed.  Committing
  * an empty one is KEVO_EINVAL.
+ *
+ * db NULL makes one before there is a handle, for whichever it is committed
+ * to.  What goes wrong with it has a status then, and no sentence.
  */
 int kevo_batch_new(struct kevo *db, struct kevo_batch **out);
 void kevo_batch_free(struct kevo_batch *b);
@@ -402,6 +405,9 @@ int kevo_txn_get(struct kevo_txn *t, const void *key, size_t klen,
 int kevo_txn_put(struct kevo_txn *t, const void *key, size_t klen,
     const void *val, size_t vlen, uint64_t expires_ns);
 int kevo_txn_delete(struct kevo_txn *t, const void *key, size_t klen);
+int kevo_txn_batch(struct kevo_txn *t, struct kevo_batch *b);
+					/* all that is in it or nothing; it
+					 * is cleared by success */
 int kevo_txn_check(struct kevo_txn *t, const void *key, size_t klen,
     const struct kevo_cond *cond);	/* 0, KEVO_FALSE or an error */
 int kevo_txn_iter(struct kevo_txn *t, const struct kevo_range *range,

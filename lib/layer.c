@@ -250,6 +250,35 @@ kv_layer_room(struct kv_layer *l, uint64_t want)
 	return 0;
 }
 
+/* The layer's batch becomes the other one, which has nothing any more. */
+static void
+take_over(struct kv_layer *l, struct kevo_batch *b)
+{
+	kv_store_release(&l->ops);
+	kv_store_give(&l->ops, b->buf, b->room);
+	b->buf = NULL;
+	settle_ops(l);
+	l->batch.len = b->len;
+	l->batch.count = b->count;
+	l->batch.deletes = b->deletes;
+	l->batch.user_bytes = b->user_bytes;
+	kv_batch_release(b);
+}
+
+int
+kv_layer_add(struct kv_layer *l, struct kevo_batch *b)
+{
+	int rc;
+
+	if (l->batch.count == 0 && l->ops.fd < 0 && b->room <= l->limit) {
+		take_over(l, b);
+		return 0;
+	}
+	if ((rc = kv_batch_append(&l->batch, b)) == 0)
+		kv_batch_reset(b);
+	return rc;
+}
+
 /* ---- the index --------------------------------------------------------- */
 
 /* Room for nops more operations. */

@@ -63,6 +63,12 @@ int kv_layer_join(struct kv_layer *l, struct kevo *db, uint64_t number);
  * removed. */
 void kv_layer_release(struct kv_layer *l);
 
+/*
+ * Add a batch to a private layer, whole or not at all, and clear it.  An
+ * empty layer takes its memory over, if it may have so much.
+ */
+int kv_layer_add(struct kv_layer *l, struct kevo_batch *b);
+
 /* Room for bytes of the batch's buffer: for batch.c. */
 int kv_layer_room(struct kv_layer *l, uint64_t want);
 

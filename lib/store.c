@@ -39,6 +39,13 @@ kv_store_release(struct kv_store *s)
 	kv_store_init(s);
 }
 
+void
+kv_store_give(struct kv_store *s, uint8_t *p, uint64_t room)
+{
+	s->p = p;
+	s->room = room;
+}
+
 static int
 grow_memory(struct kv_env *env, struct kv_store *s, uint64_t want)
 {

@@ -25,6 +25,9 @@ struct kv_store {
 void kv_store_init(struct kv_store *s);
 void kv_store_release(struct kv_store *s);
 
+/* Have what is at p, room bytes from malloc(), in place of nothing. */
+void kv_store_give(struct kv_store *s, uint8_t *p, uint64_t room);
+
 /*
  * Have at least want bytes, and some more than that, so that growing step by
  * step costs little.  On failure nothing has changed.

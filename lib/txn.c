@@ -637,6 +637,20 @@ may_write(struct kevo_txn *t)
 
 /* Others may be writing into it, too. */
 static int
+share_batch(struct kevo_txn *t, struct kevo_batch *b)
+{
+	int rc = kv_layer_lock(&t->own);
+
+	if (rc != 0)
+		return rc;
+	rc = kv_layer_append(&t->own, b);
+	kv_layer_unlock(&t->own);
+	if (rc == 0)
+		kv_batch_reset(b);
+	return rc;
+}
+
+static int
 write_shared(struct kevo_txn *t, int kind, const void *key, size_t klen,
     const void *val, size_t vlen, uint64_t expires_ns)
 {
@@ -644,12 +658,8 @@ write_shared(struct kevo_txn *t, int kind, const void *key, size_t klen,
 	int rc;
 
 	kv_batch_reset(one);
-	if ((rc = kv_batch_add(one, kind, key, klen, val, vlen,
-	    expires_ns)) != 0 || (rc = kv_layer_lock(&t->own)) != 0)
-		return rc;
-	rc = kv_layer_append(&t->own, one);
-	kv_layer_unlock(&t->own);
-	return rc;
+	rc = kv_batch_add(one, kind, key, klen, val, vlen, expires_ns);
+	return rc != 0 ? rc : share_batch(t, one);
 }
 
 static int
@@ -676,6 +686,22 @@ int
 kevo_txn_delete(struct kevo_txn *t, const void *key, size_t klen)
 {
 	return write_op(t, KV_OP_DELETE, key, klen, NULL, 0, 0);
+}
+
+static int
+write_batch(struct kevo_txn *t, struct kevo_batch *b)
+{
+	int rc = may_write(t);
+
+	if (rc != 0 || b->count == 0)
+		return rc;
+	return is_shared(t) ? share_batch(t, b) : kv_layer_add(&t->own, b);
+}
+
+int
+kevo_txn_batch(struct kevo_txn *t, struct kevo_batch *b)
+{
+	return kv_result(t->db, write_batch(t, b));
 }
 
 /* What is in it; of a shared one by whomever. */

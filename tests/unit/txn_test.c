@@ -87,6 +87,30 @@ model_write(struct kevo *db, struct kevo_txn *t, struct model *m)
 	m->stamp[i] = stamps;
 }
 
+/* Few writes, or so many that they do not stay in memory. */
+static void
+model_batch(struct kevo *db, struct kevo_txn *t, struct model *m)
+{
+	size_t most = tap_below(10) == 0 ? 200 : 5, len;
+	size_t before = kevo_txn_count(t), n = 1 + tap_below(most);
+	struct kevo_batch *b;
+	uint8_t v[ROOM];
+	char k[16];
+
+	check(db, kevo_batch_new(NULL, &b), "batch");
+	for (size_t j = 0; j < n; j++) {
+		size_t i = tap_below(KEYS);
+
+		len = value_of(++stamps, v);
+		check(db, kevo_batch_put(b, k, key_of(i, k), v, len, 0),
+		    "put");
+		m->stamp[i] = stamps;
+	}
+	check(db, kevo_txn_batch(t, b), "batch");
+	expect(kevo_batch_count(b) == 0 && kevo_txn_count(t) == before + n);
+	kevo_batch_free(b);
+}
+
 /* A walk of a part, turning round now and then. */
 static void
 model_walk(struct kevo *db, struct kevo_txn *t, const struct model *m)
@@ -163,6 +187,9 @@ model_txn(struct kevo *db, struct model *now, unsigned flags)
 			break;
 		case 3:
 			model_savepoint(db, t, &m, &saved, &mark, &has);
+			break;
+		case 4:
+			model_batch(db, t, &m);
 			break;
 		default:
 			model_write(db, t, &m);
@@ -769,6 +796,45 @@ test_savepoints(void)
 	tap_report("txn: savepoints");
 }
 
+static void
+test_batch(void)
+{
+	struct kevo *db = fresh("batch"), *reader;
+	struct kevo_txn *t = begin(db, 0);
+	struct kevo_batch *b;
+	uint64_t mark;
+
+	check(db, kevo_batch_new(NULL, &b), "batch");
+	expect(kevo_batch_put(b, "", 0, "1", 1, 0) == KEVO_EINVAL);
+	expect(kevo_txn_batch(t, b) == 0 && kevo_txn_count(t) == 0);
+	check(db, kevo_batch_put(b, "a", 1, "1", 1, 0), "put");
+	check(db, kevo_batch_delete(b, "b", 1), "delete");
+	check(db, kevo_txn_batch(t, b), "batch");
+	expect(kevo_txn_count(t) == 2 && kevo_batch_count(b) == 0);
+	expect(reads(t, "a", "1") && reads(t, "b", NULL));
+	/* It may be used again, on top of what is there. */
+	check(db, kevo_txn_savepoint(t, &mark), "savepoint");
+	check(db, kevo_batch_put(b, "b", 1, "2", 1, 0), "put");
+	check(db, kevo_txn_batch(t, b), "batch");
+	expect(reads(t, "b", "2") && holds(db, "b", NULL));
+	check(db, kevo_txn_rollback_to(t, mark), "rollback");
+	expect(reads(t, "a", "1") && reads(t, "b", NULL));
+	check(db, kevo_txn_commit(t, 0, NULL), "commit");
+	expect(holds(db, "a", "1"));
+	/* What is refused stays in it. */
+	reader = open_db(KEVO_RDONLY);
+	t = begin(reader, KEVO_TXN_READ);
+	check(db, kevo_batch_put(b, "c", 1, "3", 1, 0), "put");
+	expect(kevo_txn_batch(t, b) == KEVO_EPERM && kevo_batch_count(b) == 1);
+	check(reader, kevo_txn_abort(t), "abort");
+	kevo_close(reader);
+	check(db, kevo_commit(db, b, 0, NULL), "commit");
+	expect(holds(db, "c", "3"));
+	kevo_batch_free(b);
+	kevo_close(db);
+	tap_report("txn: a batch, made before there is a handle");
+}
+
 /* As on a full disk: no file may be made as long as a spilled one is. */
 static void
 test_no_room(void)
@@ -892,6 +958,7 @@ main(void)
 	test_time();
 	test_time_of_iterator();
 	test_savepoints();
+	test_batch();
 	test_no_room();
 	test_model();
 	test_limits();
