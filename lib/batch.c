@@ -98,6 +98,19 @@ kv_batch_add(struct kevo_batch *b, int kind, const void *key, size_t klen,
 	return 0;
 }
 
+/* Behind what there is. */
+static int
+put_bytes(struct kevo_batch *b, const void *p, uint64_t n)
+{
+	int rc;
+
+	if (b->layer != NULL && n > BATCH_ROOM)
+		return kv_layer_put(b->layer, p, n);
+	if ((rc = make_room(b, n)) == 0)
+		memcpy(b->buf + b->len, p, (size_t)n);
+	return rc;
+}
+
 int
 kv_batch_append(struct kevo_batch *b, const struct kevo_batch *more)
 {
@@ -109,9 +122,8 @@ kv_batch_append(struct kevo_batch *b, const struct kevo_batch *more)
 	if (b->len == 0)
 		b->len = BATCH_START;
 	if ((rc = check_limits(b, more->count, n)) != 0 ||
-	    (rc = make_room(b, n)) != 0)
+	    (rc = put_bytes(b, more->buf + BATCH_START, n)) != 0)
 		return rc;
-	memcpy(b->buf + b->len, more->buf + BATCH_START, (size_t)n);
 	b->len += n;
 	b->count += more->count;
 	b->deletes += more->deletes;

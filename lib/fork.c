@@ -42,7 +42,8 @@ after_fork_in_child(void)
 		close_if_open(&db->pin_fd);
 		for (struct kv_layer *l = db->layers; l != NULL; l = l->next) {
 			close_if_open(&l->ops.fd);
-			close_if_open(&l->arena.fd);
+			close_if_open(&l->own.arena.fd);
+			close_if_open(&l->common.arena.fd);
 		}
 	}
 	pthread_mutex_unlock(&list_mutex);

@@ -401,13 +401,15 @@ set_range(struct kevo_iter *it, const struct kevo_range *range)
 static void
 add_layers(struct kevo_iter *it, const struct kv_scope *scope)
 {
+	const struct kv_reach *r = scope->reach;
 	struct kv_layer *l = scope->top;
 
-	for (uint32_t i = 0; l != NULL && i < scope->reach->n; i++) {
-		if (l->ix.arena != NULL)
-			kv_source_own(&it->source[it->nsource++], it->db,
-			    &l->ix, scope->reach->at[i]);
-		l = l->below;
+	for (uint32_t i = 0; l != NULL && i < r->n; i++, l = l->below) {
+		const struct kv_index *ix = kv_layer_tree(l, r->at[i]);
+
+		if (ix != NULL)
+			kv_source_own(&it->source[it->nsource++], it->db, ix,
+			    r->at[i]);
 	}
 }
 

@@ -20,6 +20,9 @@
 /* Operations for which room in the index is made at once. */
 #define INDEX_CHUNK	1024
 
+/* Up to here a shared one has no index in a file. */
+#define SMALL		((uint64_t)8 << 10)
+
 static const char files[] = "txn";
 
 static int
@@ -34,6 +37,13 @@ index_damaged(struct kv_layer *l)
 {
 	return kv_fail(&l->db->env, KEVO_ECORRUPT, "%s: the transaction's "
 	    "index is damaged", l->db->path);
+}
+
+static int
+no_addresses(struct kv_layer *l)
+{
+	return kv_fail(&l->db->env, KEVO_ENOMEM, "%s: no addresses left for "
+	    "the transaction", l->db->path);
 }
 
 static int
@@ -63,15 +73,15 @@ settle_ops(struct kv_layer *l)
 {
 	l->batch.buf = l->ops.p + skip(l);
 	l->batch.room = l->ops.room - skip(l);
-	l->ix.log = l->batch.buf;
+	l->own.ix.log = l->common.ix.log = l->batch.buf;
 }
 
 static void
-settle_arena(struct kv_layer *l)
+settle_arena(struct kv_tree *x)
 {
-	l->ix.arena = l->arena.p;
-	l->ix.arena_len = l->arena.space != 0 ? l->arena.space :
-	    l->arena.room;
+	x->ix.arena = x->arena.p;
+	x->ix.arena_len = x->arena.space != 0 ? x->arena.space :
+	    x->arena.room;
 }
 
 /* ---- making one -------------------------------------------------------- */
@@ -88,7 +98,8 @@ kv_layer_init(struct kv_layer *l, struct kevo *db, struct kv_layer *below,
 	l->batch.layer = l;
 	l->indexed = BATCH_START;
 	kv_store_init(&l->ops);
-	kv_store_init(&l->arena);
+	kv_store_init(&l->own.arena);
+	kv_store_init(&l->common.arena);
 }
 
 static void
@@ -122,7 +133,8 @@ kv_layer_release(struct kv_layer *l)
 		kv_txn_remove(&db->dir, l->head->number);
 	delist(l);
 	kv_store_release(&l->ops);
-	kv_store_release(&l->arena);
+	kv_store_release(&l->own.arena);
+	kv_store_release(&l->common.arena);
 	kv_layer_init(l, db, NULL, 0);
 }
 
@@ -159,16 +171,16 @@ map_ops(struct kv_layer *l, int fd)
 }
 
 static int
-format_arena(struct kv_layer *l, uint64_t number)
+format_arena(struct kv_layer *l, struct kv_tree *x, uint64_t number)
 {
-	int rc = kv_store_grow(&l->db->env, &l->arena, where(l),
+	int rc = kv_store_grow(&l->db->env, &x->arena, where(l),
 	    KV_INDEX_HEAD_LEN);
 
 	if (rc != 0)
 		return rc;
-	memset(l->arena.p, 0, KV_INDEX_HEAD_LEN);
-	kv_index_format(l->arena.p, l->arena.room, number, 0, 0);
-	settle_arena(l);
+	memset(x->arena.p, 0, KV_INDEX_HEAD_LEN);
+	kv_index_format(x->arena.p, x->arena.room, number, 0, 0);
+	settle_arena(x);
 	return 0;
 }
 
@@ -206,10 +218,10 @@ spill_arena(struct kv_layer *l)
 
 	if ((rc = unnamed(l, &fd)) != 0)
 		return rc;
-	rc = kv_store_move(&l->db->env, &l->arena, fd, where(l), 0,
+	rc = kv_store_move(&l->db->env, &l->own.arena, fd, where(l), 0,
 	    arena_space());
 	if (rc == 0)
-		settle_arena(l);
+		settle_arena(&l->own);
 	return rc;
 }
 
@@ -220,13 +232,22 @@ spill_if(struct kv_layer *l, const struct kv_store *s, uint64_t want)
 {
 	int rc = 0;
 
-	if (l->ops.room + l->arena.room + want - s->room / 2 <= l->limit)
+	if (l->ops.room + l->own.arena.room + want - s->room / 2 <= l->limit)
 		return 0;
 	if (l->ops.fd < 0)
 		rc = spill_ops(l);
-	if (rc == 0 && l->arena.fd < 0 && l->arena.p != NULL)
+	if (rc == 0 && l->own.arena.fd < 0 && l->own.arena.p != NULL)
 		rc = spill_arena(l);
 	return rc;
+}
+
+static void
+settle_room(struct kv_layer *l)
+{
+	settle_ops(l);
+	if (l->head != NULL)
+		atomic_store_explicit(&l->head->reserved, l->ops.room,
+		    memory_order_relaxed);
 }
 
 int
@@ -241,13 +262,30 @@ kv_layer_room(struct kv_layer *l, uint64_t want)
 	if (rc == 0)
 		rc = kv_store_grow(&l->db->env, &l->ops, where(l), skip(l) +
 		    want);
-	if (rc != 0)
+	if (rc == 0)
+		settle_room(l);
+	return rc;
+}
+
+int
+kv_layer_put(struct kv_layer *l, const void *p, uint64_t n)
+{
+	uint64_t end = l->batch.len + n + BATCH_END;
+	int rc;
+
+	if (end > l->batch.room && l->ops.fd < 0 &&
+	    (rc = spill_if(l, &l->ops, end)) != 0)
 		return rc;
-	settle_ops(l);
-	if (l->head != NULL)
-		atomic_store_explicit(&l->head->reserved, l->ops.room,
-		    memory_order_relaxed);
-	return 0;
+	if (end > l->batch.room && l->ops.fd >= 0) {
+		rc = kv_store_write(&l->db->env, &l->ops, where(l), skip(l) +
+		    l->batch.len, p, n, BATCH_END);
+		if (rc == 0)
+			settle_room(l);
+		return rc;
+	}
+	if ((rc = kv_layer_room(l, end)) == 0)
+		memcpy(l->batch.buf + l->batch.len, p, (size_t)n);
+	return rc;
 }
 
 /* The layer's batch becomes the other one, which has nothing any more. */
@@ -281,40 +319,52 @@ kv_layer_add(struct kv_layer *l, struct kevo_batch *b)
 
 /* ---- the index --------------------------------------------------------- */
 
+/* The first room.  A private one's goes where its operations are. */
+static int
+make_arena(struct kv_layer *l, struct kv_tree *x)
+{
+	int rc = 0;
+
+	if (x->arena.p != NULL)
+		return 0;
+	if (l->head == NULL && l->ops.fd >= 0)
+		rc = spill_arena(l);
+	return rc != 0 ? rc : format_arena(l, x, 0);
+}
+
 /* Room for nops more operations. */
 static int
-grow_arena(struct kv_layer *l, uint64_t nops)
+grow_arena(struct kv_layer *l, struct kv_tree *x, uint64_t nops)
 {
 	struct kv_index_head *h;
 	uint64_t need;
 	int rc;
 
-	if (l->arena.p == NULL && ((l->ops.fd >= 0 &&
-	    (rc = spill_arena(l)) != 0) || (rc = format_arena(l, 0)) != 0))
+	if ((rc = make_arena(l, x)) != 0)
 		return rc;
-	h = (void *)l->arena.p;
+	h = (void *)x->arena.p;
 	need = atomic_load_explicit(&h->end, memory_order_relaxed) +
-	    kv_index_need(&l->ix, nops);
+	    kv_index_need(&x->ix, nops);
 	if (need > KV_INDEX_ARENA_MAX)
 		return index_damaged(l);
 	if (need <= atomic_load_explicit(&h->size, memory_order_relaxed))
 		return 0;
-	if (l->arena.fd < 0 && l->head == NULL &&
-	    (rc = spill_if(l, &l->arena, need)) != 0)
+	if (x->arena.fd < 0 && l->head == NULL &&
+	    (rc = spill_if(l, &x->arena, need)) != 0)
 		return rc;
-	if ((rc = kv_store_grow(&l->db->env, &l->arena, where(l), need)) != 0)
+	if ((rc = kv_store_grow(&l->db->env, &x->arena, where(l), need)) != 0)
 		return rc;
-	settle_arena(l);
-	h = (void *)l->arena.p;
-	atomic_store_explicit(&h->size, l->arena.room, memory_order_release);
+	settle_arena(x);
+	h = (void *)x->arena.p;
+	atomic_store_explicit(&h->size, x->arena.room, memory_order_release);
 	return 0;
 }
 
 /* Index from byte *at up to end; INDEX_CHUNK operations at most. */
 static int
-index_some(struct kv_layer *l, uint64_t *at, uint64_t end)
+index_some(struct kv_layer *l, struct kv_tree *x, uint64_t *at, uint64_t end)
 {
-	struct kv_index_group g = { .ix = &l->ix };
+	struct kv_index_group g = { .ix = &x->ix };
 	uint64_t n = 0, off = *at;
 	struct kv_op op;
 	int rc;
@@ -322,7 +372,7 @@ index_some(struct kv_layer *l, uint64_t *at, uint64_t end)
 	for (; off < end && n < INDEX_CHUNK; off += op.len, n++)
 		if (kv_op_decode(l->batch.buf, end, off, &op) != 0)
 			return damaged(l);
-	if ((rc = grow_arena(l, n)) != 0)
+	if ((rc = grow_arena(l, x, n)) != 0)
 		return rc;
 	for (; n > 0; n--) {
 		if (kv_op_decode(l->batch.buf, end, *at, &op) != 0 ||
@@ -334,54 +384,51 @@ index_some(struct kv_layer *l, uint64_t *at, uint64_t end)
 }
 
 static int
-index_to(struct kv_layer *l, uint64_t at, uint64_t end)
+index_to(struct kv_layer *l, struct kv_tree *x, uint64_t at, uint64_t end)
 {
 	int rc = 0;
 
 	while (rc == 0 && at < end)
-		rc = index_some(l, &at, end);
+		rc = index_some(l, x, &at, end);
 	return rc;
 }
 
-/* A private one, before a read. */
+/* This handle's own, up to end, before a read. */
 static int
-index_private(struct kv_layer *l)
+index_own(struct kv_layer *l, uint64_t end)
 {
-	struct kevo_batch *b = &l->batch;
 	int rc;
 
-	if (b->count == 0 || l->indexed == b->len)
+	if (l->indexed >= end)
 		return 0;
-	l->ix.log_len = b->len;
-	if ((rc = index_to(l, l->indexed, b->len)) == 0)
-		l->indexed = b->len;
-	return rc;
-}
-
-/* A shared one, under its write lock. */
-static int
-index_shared(struct kv_layer *l)
-{
-	uint64_t at = atomic_load_explicit(&l->head->indexed,
-	    memory_order_relaxed);
-	int rc;
-
-	if (at == l->batch.len)
-		return 0;
-	if (at < BATCH_START || at > l->batch.len)
-		return damaged(l);
-	if ((rc = index_to(l, at, l->batch.len)) == 0)
-		atomic_store_explicit(&l->head->indexed, l->batch.len,
-		    memory_order_release);
+	l->own.ix.log_len = end;
+	if ((rc = index_to(l, &l->own, l->indexed, end)) == 0)
+		l->indexed = end;
 	return rc;
 }
 
 /* ---- shared ------------------------------------------------------------ */
 
 static int
-map_index(struct kv_layer *l, int fd, uint64_t number)
+open_file(struct kv_layer *l, uint64_t number, const char *ending, int *fd)
+{
+	struct kevo *db = l->db;
+	char name[KV_TXN_NAME_LEN];
+
+	kv_txn_name(name, number, ending);
+	*fd = kv_openat(db->dir.fd, name, O_RDWR, 0);
+	if (*fd >= 0)
+		return 0;
+	return errno == ENOENT ? ended(l) : kv_fail_errno(&db->env,
+	    kv_path(&db->dir, name), "open");
+}
+
+/* The index that all share. */
+static int
+map_common(struct kv_layer *l, int fd)
 {
 	struct kv_env *env = &l->db->env;
+	struct kv_tree *x = &l->common;
 	struct kv_index_head *h;
 	uint64_t size;
 	int rc;
@@ -391,20 +438,94 @@ map_index(struct kv_layer *l, int fd, uint64_t number)
 		close(fd);
 		return rc != 0 ? rc : index_damaged(l);
 	}
-	rc = kv_store_map(env, &l->arena, fd, where(l), size, size,
+	rc = kv_store_map(env, &x->arena, fd, where(l), size, size,
 	    size + arena_space());
 	if (rc != 0)
 		return rc;
-	h = (void *)l->arena.p;
+	h = (void *)x->arena.p;
 	/* It may have grown since we looked. */
 	if (kv_index_check(h, size) != 0 && (rc = kv_file_stat(env, fd,
 	    where(l), &size, NULL, NULL)) != 0)
 		return rc;
-	if (kv_index_check(h, size) != 0 || h->generation != number)
+	if (kv_index_check(h, size) != 0 || h->generation != l->head->number)
 		return index_damaged(l);
-	settle_arena(l);
-	l->ix.log_len = l->ops.space - KV_TXN_HEAD_LEN;
+	settle_arena(x);
+	x->ix.log_len = l->ops.space - KV_TXN_HEAD_LEN;
 	return 0;
+}
+
+/* Under the write lock, as long as nothing is indexed.  Who began with it and
+ * was killed has left it to us. */
+static int
+create_common(struct kv_layer *l)
+{
+	uint64_t number = l->head->number;
+	struct kevo *db = l->db;
+	struct kv_tree *x = &l->common;
+	int fd, rc;
+
+	kv_txn_remove_index(&db->dir, number);
+	rc = kv_txn_create(&db->env, &db->dir, kv_db_control(db)->mode,
+	    number, ".idx", &fd);
+	if (rc == KEVO_FALSE)
+		return index_damaged(l);
+	if (rc != 0)
+		return rc;
+	rc = kv_store_map(&db->env, &x->arena, fd, where(l), 0, 0,
+	    arena_space());
+	if (rc == 0 && (rc = format_arena(l, x, number)) == 0)
+		x->ix.log_len = l->ops.space - KV_TXN_HEAD_LEN;
+	return rc;
+}
+
+/* Have it mapped; indexed: so far it goes.  Whoever finds nothing in it has
+ * the write lock. */
+static int
+open_common(struct kv_layer *l, uint64_t indexed)
+{
+	int fd, rc;
+
+	if (l->common.arena.p != NULL)
+		return 0;
+	if (indexed == BATCH_START)
+		rc = create_common(l);
+	else if ((rc = open_file(l, l->head->number, ".idx", &fd)) == 0)
+		rc = map_common(l, fd);
+	if (rc != 0)
+		kv_store_release(&l->common.arena);
+	return rc;
+}
+
+/* Under the write lock: what others have made of it. */
+static int
+refresh_common(struct kv_layer *l)
+{
+	struct kv_store *arena = &l->common.arena;
+	struct kv_index_head *h = (void *)arena->p;
+	uint64_t size = atomic_load_explicit(&h->size, memory_order_relaxed);
+
+	if (size > arena->space)
+		return no_addresses(l);
+	arena->room = size;
+	return 0;
+}
+
+int
+kv_layer_index(struct kv_layer *l)
+{
+	uint64_t at = atomic_load_explicit(&l->head->indexed,
+	    memory_order_relaxed);
+	int rc;
+
+	if (l->batch.len <= SMALL || at == l->batch.len)
+		return 0;
+	if (at < BATCH_START || at > l->batch.len)
+		return damaged(l);
+	if ((rc = open_common(l, at)) == 0 && (rc = refresh_common(l)) == 0 &&
+	    (rc = index_to(l, &l->common, at, l->batch.len)) == 0)
+		atomic_store_explicit(&l->head->indexed, l->batch.len,
+		    memory_order_release);
+	return rc;
 }
 
 /* A file of a new number that is locked and has kept its name. */
@@ -438,25 +559,6 @@ create_owned(struct kv_layer *l, uint64_t *number, int *out)
 	}
 }
 
-static int
-create_index(struct kv_layer *l, uint64_t number)
-{
-	struct kevo *db = l->db;
-	int fd, rc;
-
-	rc = kv_txn_create(&db->env, &db->dir, kv_db_control(db)->mode,
-	    number, ".idx", &fd);
-	if (rc == KEVO_FALSE)
-		return damaged(l);
-	if (rc != 0)
-		return rc;
-	rc = kv_store_map(&db->env, &l->arena, fd, where(l), 0, 0,
-	    arena_space());
-	if (rc == 0 && (rc = format_arena(l, number)) == 0)
-		l->ix.log_len = l->ops.space - KV_TXN_HEAD_LEN;
-	return rc;
-}
-
 int
 kv_layer_share(struct kv_layer *l, struct kevo *db, struct kv_layer *below,
     uint64_t seq)
@@ -472,9 +574,7 @@ kv_layer_share(struct kv_layer *l, struct kevo *db, struct kv_layer *below,
 	kv_txn_sweep(&db->dir);
 	if ((rc = create_owned(l, &number, &fd)) != 0)
 		return rc;
-	if ((rc = map_ops(l, fd)) == 0)
-		rc = create_index(l, number);
-	if (rc != 0) {
+	if ((rc = map_ops(l, fd)) != 0) {
 		kv_txn_remove(&db->dir, number);
 		kv_layer_release(l);
 		return rc;
@@ -487,20 +587,6 @@ kv_layer_share(struct kv_layer *l, struct kevo *db, struct kv_layer *below,
 	l->batch.len = BATCH_START;
 	enlist(l);
 	return 0;
-}
-
-static int
-open_file(struct kv_layer *l, uint64_t number, const char *ending, int *fd)
-{
-	struct kevo *db = l->db;
-	char name[KV_TXN_NAME_LEN];
-
-	kv_txn_name(name, number, ending);
-	*fd = kv_openat(db->dir.fd, name, O_RDWR, 0);
-	if (*fd >= 0)
-		return 0;
-	return errno == ENOENT ? ended(l) : kv_fail_errno(&db->env,
-	    kv_path(&db->dir, name), "open");
 }
 
 static int
@@ -539,15 +625,11 @@ kv_layer_join(struct kv_layer *l, struct kevo *db, uint64_t number)
 	kv_layer_init(l, db, NULL, 0);
 	if ((rc = open_file(l, number, ".txn", &fd)) != 0)
 		return rc;
-	/* Whose owner is gone may have lost the other one, too. */
 	if (!kv_txn_owned(fd)) {
 		close(fd);
 		return ended(l);
 	}
-	if ((rc = join_ops(l, fd, number)) == 0 &&
-	    (rc = open_file(l, number, ".idx", &fd)) == 0)
-		rc = map_index(l, fd, number);
-	if (rc != 0) {
+	if ((rc = join_ops(l, fd, number)) != 0) {
 		kv_layer_release(l);
 		return rc;
 	}
@@ -601,23 +683,19 @@ refresh(struct kv_layer *l)
 {
 	uint64_t reserved = atomic_load_explicit(&l->head->reserved,
 	    memory_order_relaxed);
-	struct kv_index_head *h = (void *)l->arena.p;
-	uint64_t size = atomic_load_explicit(&h->size, memory_order_relaxed);
 	struct kv_txn_end e;
 
 	if (kv_txn_end_get(l->head, &e) != 0 || reserved > OPS_SPACE ||
 	    reserved < KV_TXN_HEAD_LEN ||
 	    e.end + BATCH_END > reserved - KV_TXN_HEAD_LEN)
 		return damaged(l);
-	if (reserved > l->ops.space || size > l->arena.space)
-		return kv_fail(&l->db->env, KEVO_ENOMEM, "%s: no addresses "
-		    "left for the transaction", l->db->path);
+	if (reserved > l->ops.space)
+		return no_addresses(l);
 	l->ops.room = reserved;
-	l->arena.room = size;
 	l->batch.len = e.end;
 	l->batch.count = (uint32_t)e.count;
 	settle_ops(l);
-	return index_shared(l);
+	return 0;
 }
 
 static int
@@ -663,11 +741,8 @@ kv_layer_unlock(struct kv_layer *l)
 	kv_txn_write_unlock(l->ops.fd);
 }
 
-/*
- * The operations first, behind the end, where they belong to nobody; then
- * room in the index, so that nothing can be lacking when they count; then the
- * end; then the index.
- */
+/* The operations first, behind the end, where they belong to nobody; then the
+ * end. */
 int
 kv_layer_append(struct kv_layer *l, const struct kevo_batch *b)
 {
@@ -676,16 +751,10 @@ kv_layer_append(struct kv_layer *l, const struct kevo_batch *b)
 
 	if ((rc = kv_batch_append(&l->batch, b)) != 0)
 		return rc;
-	if ((rc = grow_arena(l, b->count)) != 0) {
-		kv_txn_end_get(l->head, &e);
-		l->batch.len = e.end;
-		l->batch.count = (uint32_t)e.count;
-		return rc;
-	}
 	e.end = l->batch.len;
 	e.count = l->batch.count;
 	kv_txn_end_set(l->head, &e);
-	return index_shared(l);
+	return 0;
 }
 
 /* Count what there is up to byte len.  -1: no operation ends at len. */
@@ -744,8 +813,8 @@ kv_layer_cut(struct kv_layer *l, uint64_t len)
 	if (l->indexed <= len)
 		return 0;
 	/* What is in the index and no longer true cannot be taken out. */
-	kv_store_release(&l->arena);
-	memset(&l->ix, 0, sizeof(l->ix));
+	kv_store_release(&l->own.arena);
+	memset(&l->own.ix, 0, sizeof(l->own.ix));
 	settle_ops(l);
 	l->indexed = BATCH_START;
 	return 0;
@@ -753,17 +822,15 @@ kv_layer_cut(struct kv_layer *l, uint64_t len)
 
 /* ---- reading ----------------------------------------------------------- */
 
-/* Somebody is between the end and the index, or was killed there. */
 static int
-catch_up(struct kv_layer *l)
+lock_and_index(struct kv_layer *l)
 {
-	int rc;
+	int had = l->locked, rc;
 
-	if (l->locked || !kv_txn_write_try(l->ops.fd))
-		return 0;
-	l->locked = 1;
-	rc = refresh(l);
-	kv_layer_unlock(l);
+	if ((rc = kv_layer_lock(l)) == 0)
+		rc = kv_layer_index(l);
+	if (!had)
+		kv_layer_unlock(l);
 	return rc;
 }
 
@@ -775,14 +842,16 @@ look_shared(struct kv_layer *l, uint64_t *at)
 
 	if (kv_txn_end_get(l->head, &e) != 0)
 		return damaged(l);
+	*at = e.end;
+	if (e.end <= SMALL)
+		return index_own(l, e.end);
+	if (atomic_load_explicit(&l->head->indexed, memory_order_acquire) <
+	    e.end && (rc = lock_and_index(l)) != 0)
+		return rc;
 	*at = atomic_load_explicit(&l->head->indexed, memory_order_acquire);
-	if (*at < e.end) {
-		if ((rc = catch_up(l)) != 0)
-			return rc;
-		*at = atomic_load_explicit(&l->head->indexed,
-		    memory_order_acquire);
-	}
-	return *at >= BATCH_START && *at <= l->ix.log_len ? 0 : damaged(l);
+	if (*at < e.end || *at > l->ops.space - KV_TXN_HEAD_LEN)
+		return damaged(l);
+	return open_common(l, *at);
 }
 
 int
@@ -796,29 +865,38 @@ kv_layers_look(struct kv_layer *top, struct kv_reach *r)
 
 		if (l->head != NULL)
 			rc = look_shared(l, at);
-		else if ((rc = index_private(l)) == 0)
+		else if ((rc = index_own(l, l->batch.len)) == 0)
 			*at = l->indexed;
 	}
 	return rc;
+}
+
+const struct kv_index *
+kv_layer_tree(const struct kv_layer *l, uint64_t at)
+{
+	const struct kv_tree *x = at <= l->indexed ? &l->own : &l->common;
+
+	return x->arena.p != NULL ? &x->ix : NULL;
 }
 
 int
 kv_layers_get(struct kv_layer *top, const struct kv_reach *r, const void *key,
     size_t klen, struct kevo_record *rec)
 {
+	const struct kv_index *ix;
 	struct kv_layer *l = top;
 	struct kv_index_hit hit;
 	struct kv_op op;
 	int rc;
 
 	for (uint32_t i = 0; i < r->n && l != NULL; i++, l = l->below) {
-		if (l->ix.arena == NULL)
+		if ((ix = kv_layer_tree(l, r->at[i])) == NULL)
 			continue;
-		rc = kv_index_find(&l->ix, key, klen, r->at[i], &hit);
+		rc = kv_index_find(ix, key, klen, r->at[i], &hit);
 		if (rc == 0)
 			continue;
-		if (rc < 0 || kv_op_decode(l->batch.buf, l->ix.log_len,
-		    hit.off, &op) != 0)
+		if (rc < 0 || kv_op_decode(ix->log, ix->log_len, hit.off,
+		    &op) != 0)
 			return index_damaged(l);
 		return kv_record_of(key, klen, 0, &op, rec);
 	}

@@ -7,12 +7,18 @@
  * log.  An operation's number in the index is its place plus one, so that
  * "up to byte n" is a state of the layer that its later writes leave alone.
  *
- * A private layer lies in memory, beyond a limit in files without a name; it
- * is indexed when a read needs it.  A shared one lies in the files of
- * txnfile.h and has several writers, one at a time: who holds its write lock.
- * They index what they write before they let go.  If one is killed in
- * between, the next one, or a reader that gets the lock, does it: whatever
- * lies before `end` counts, what is behind it belongs to nobody.
+ * A private layer lies in memory, beyond a limit in files without a name.  A
+ * shared one lies in the files of txnfile.h and has several writers, one at a
+ * time: who holds its write lock.  Whatever lies before `end` counts, what is
+ * behind it belongs to nobody.
+ *
+ * Both are indexed when a read needs it: what is only written, as a large load
+ * is, needs no index but that of the log, which it comes into in the end.  The
+ * index of a private one is its own.  So is that of a small shared one: each
+ * reader has made it sooner than it would have found another's.  A larger one
+ * has an index that all share, in a file, made by who reads first, under the
+ * write lock.  So who keeps this lock for more than a moment has all indexed
+ * before.
  */
 #ifndef KV_LAYER_H
 #define KV_LAYER_H
@@ -23,14 +29,20 @@
 #include "store.h"
 #include "txnfile.h"
 
+struct kv_tree {
+	struct kv_index ix;
+	struct kv_store arena;		/* its p NULL: there is none */
+};
+
 struct kv_layer {
 	struct kevo *db;
 	struct kv_layer *below;	/* NULL: the database */
 	struct kevo_batch batch;	/* a shared one's is as of its last
 					 * refresh under the write lock */
-	struct kv_index ix;		/* its arena NULL: there is none */
-	struct kv_store ops, arena;
-	uint64_t indexed;		/* bytes of the batch in the index */
+	struct kv_store ops;
+	struct kv_tree own;		/* this handle's index, */
+	uint64_t indexed;		/* up to this byte of the batch */
+	struct kv_tree common;		/* that of a large shared one */
 	uint64_t limit;			/* bytes in memory, at most */
 
 	struct kv_txn_head *head;	/* of a shared one, else NULL */
@@ -69,16 +81,22 @@ void kv_layer_release(struct kv_layer *l);
  */
 int kv_layer_add(struct kv_layer *l, struct kevo_batch *b);
 
-/* Room for bytes of the batch's buffer: for batch.c. */
+/* For batch.c: room for bytes of the batch's buffer; bytes put behind what is
+ * in it. */
 int kv_layer_room(struct kv_layer *l, uint64_t want);
+int kv_layer_put(struct kv_layer *l, const void *p, uint64_t n);
 
 /*
  * A shared layer's write lock; waits as the handle's options say.  With it
- * comes what others have written, indexed.  Who has it already does not ask
- * again.  KEVO_EENDED: it has ended.
+ * comes what others have written.  Who has it already does not ask again.
+ * KEVO_EENDED: it has ended.
  */
 int kv_layer_lock(struct kv_layer *l);
 void kv_layer_unlock(struct kv_layer *l);
+
+/* What was written into a shared layer is indexed as far as its readers do
+ * not do it for themselves; it is locked. */
+int kv_layer_index(struct kv_layer *l);
 
 /* 0, or KEVO_EENDED: a layer from l downwards has ended or its owner died. */
 int kv_layers_alive(struct kv_layer *l);
@@ -101,6 +119,9 @@ int kv_layer_cut(struct kv_layer *l, uint64_t len);
 
 /* What a read of now sees of the layers from top on (NULL: none). */
 int kv_layers_look(struct kv_layer *top, struct kv_reach *r);
+
+/* The index over what a layer has up to byte at, or NULL: that is nothing. */
+const struct kv_index *kv_layer_tree(const struct kv_layer *l, uint64_t at);
 
 /*
  * Look a key up in them.  0 with *rec set (its version is 0), KEVO_NOTFOUND:

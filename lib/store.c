@@ -69,16 +69,23 @@ reserve(struct kv_env *env, struct kv_store *s, const char *name, uint64_t to)
 }
 
 static int
+check_space(struct kv_env *env, const struct kv_store *s, const char *name,
+    uint64_t want)
+{
+	return want <= s->space ? 0 : kv_fail(env, KEVO_ELIMIT, "%s: no "
+	    "addresses left for %llu bytes; commit in parts", name,
+	    (unsigned long long)want);
+}
+
+static int
 grow_file(struct kv_env *env, struct kv_store *s, const char *name,
     uint64_t want)
 {
 	uint64_t step = s->room / 4, to;
 	int rc;
 
-	if (want > s->space)
-		return kv_fail(env, KEVO_ELIMIT, "%s: no addresses left for "
-		    "%llu bytes; commit in parts", name,
-		    (unsigned long long)want);
+	if ((rc = check_space(env, s, name, want)) != 0)
+		return rc;
 	if (step < FILE_STEP)
 		step = FILE_STEP;
 	if (step > FILE_STEP_MAX)
@@ -105,6 +112,26 @@ kv_store_grow(struct kv_env *env, struct kv_store *s, const char *name,
 		return 0;
 	return s->space != 0 ? grow_file(env, s, name, want) :
 	    grow_memory(env, s, want);
+}
+
+int
+kv_store_write(struct kv_env *env, struct kv_store *s, const char *name,
+    uint64_t off, const void *p, uint64_t len, uint64_t spare)
+{
+	uint64_t end = off + len, to = end + spare + FILE_STEP - 1;
+	uint64_t from = end > s->room ? end : s->room;
+	int rc;
+
+	to -= to % FILE_STEP;
+	if ((rc = check_space(env, s, name, to)) != 0 ||
+	    (rc = kv_pwrite(env, s->fd, name, p, (size_t)len, off)) != 0)
+		return rc;
+	if (to > from && (rc = kv_write_zeros(env, s->fd, name, from,
+	    to - from)) != 0)
+		return rc;
+	if (to > s->room)
+		s->room = to;
+	return 0;
 }
 
 int

@@ -39,6 +39,15 @@ int kv_store_grow(struct kv_env *env, struct kv_store *s, const char *name,
     uint64_t want);
 
 /*
+ * Write len bytes at off, at most room, of a file's store, which has them then,
+ * and spare more at least.  For many bytes: to write them is what makes room,
+ * and no page has to be mapped for it.  On failure nothing has changed before
+ * off.
+ */
+int kv_store_write(struct kv_env *env, struct kv_store *s, const char *name,
+    uint64_t off, const void *p, uint64_t len, uint64_t spare);
+
+/*
  * Map a file of which the first room bytes exist, with up to space bytes of
  * addresses; fewer if those are scarce, but never less than need.  fd becomes
  * the store's, also after a failure.

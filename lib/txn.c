@@ -168,6 +168,18 @@ kv_txn_going_on(struct kevo_txn *t)
 
 /* ---- beginning --------------------------------------------------------- */
 
+/* Others read what it is within as long as we have it locked. */
+static int
+lock_outer(struct kv_layer *outer)
+{
+	int rc;
+
+	if ((rc = kv_layer_lock(outer)) == 0 &&
+	    (rc = kv_layer_index(outer)) != 0)
+		kv_layer_unlock(outer);
+	return rc;
+}
+
 static int
 take_lock(struct kevo_txn *t)
 {
@@ -181,7 +193,7 @@ take_lock(struct kevo_txn *t)
 		t->seq = kv_tail(db->ctl)->seq;
 	} else {
 		if ((rc = kv_join_may_write(db)) != 0 ||
-		    (rc = kv_layer_lock(within(db))) != 0)
+		    (rc = lock_outer(within(db))) != 0)
 			return rc;
 		t->seq = db->join->seq;
 	}

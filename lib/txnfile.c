@@ -128,7 +128,13 @@ kv_txn_head_check(const struct kv_txn_head *h, const uint8_t id[16],
 int
 kv_txn_end_get(const struct kv_txn_head *h, struct kv_txn_end *e)
 {
-	*e = h->at[atomic_load_explicit(&h->turn, memory_order_acquire) & 1];
+	uint64_t turn;
+
+	do {
+		turn = atomic_load_explicit(&h->turn, memory_order_acquire);
+		*e = h->at[turn & 1];
+		atomic_thread_fence(memory_order_acquire);
+	} while (atomic_load_explicit(&h->turn, memory_order_relaxed) != turn);
 	return e->end >= KV_FRAME_LEN + KV_PAYLOAD_HEAD &&
 	    e->end - KV_FRAME_LEN <= KEVO_COMMIT_MAX &&
 	    e->count <= KEVO_COMMIT_OPS ? 0 : -1;
@@ -145,14 +151,22 @@ kv_txn_end_set(struct kv_txn_head *h, const struct kv_txn_end *e)
 
 /* ---- removing ---------------------------------------------------------- */
 
+void
+kv_txn_remove_index(const struct kv_dir *dir, uint64_t number)
+{
+	char name[KV_TXN_NAME_LEN];
+
+	kv_txn_name(name, number, ".idx");
+	unlinkat(dir->fd, name, 0);
+}
+
 /* The index first: without it there is nobody who looks for the other. */
 void
 kv_txn_remove(const struct kv_dir *dir, uint64_t number)
 {
 	char name[KV_TXN_NAME_LEN];
 
-	kv_txn_name(name, number, ".idx");
-	unlinkat(dir->fd, name, 0);
+	kv_txn_remove_index(dir, number);
 	kv_txn_name(name, number, ".txn");
 	unlinkat(dir->fd, name, 0);
 }
@@ -175,7 +189,8 @@ remove_dead(const struct kv_dir *dir, uint64_t number)
 	close(fd);
 }
 
-/* An index without its transaction: the system came down in between. */
+/* An index without its transaction: the system came down in between, or a
+ * reader made it while the owner went. */
 static void
 remove_orphan(const struct kv_dir *dir, uint64_t number)
 {

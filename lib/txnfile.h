@@ -96,8 +96,9 @@ int kv_txn_head_check(const struct kv_txn_head *h, const uint8_t id[16],
 int kv_txn_end_get(const struct kv_txn_head *h, struct kv_txn_end *e);
 void kv_txn_end_set(struct kv_txn_head *h, const struct kv_txn_end *e);
 
-/* Remove both files of a transaction. */
+/* Remove both files of a transaction, or its index. */
 void kv_txn_remove(const struct kv_dir *dir, uint64_t number);
+void kv_txn_remove_index(const struct kv_dir *dir, uint64_t number);
 
 /* Remove the files of the dead.  Errors are not told: the next one tries
  * again. */

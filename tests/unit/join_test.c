@@ -129,7 +129,7 @@ test_end(enum how how, const char *name)
 	expect(holds(db, "l", how == COMMIT ? "1" : NULL));
 	/* What the dead leave goes with the next one. */
 	t = share(db);
-	expect(count_files("txn", "") == 2);
+	expect(count_files("txn", "") == 1);
 	check(db, kevo_txn_abort(t), "abort");
 	expect(count_files("txn", "") == 0);
 	kevo_close(db);
@@ -241,6 +241,139 @@ test_busy(void)
 	tap_report("join: writers wait for each other, readers do not");
 }
 
+static int
+open_file(const char *ending)
+{
+	char full[600] = "";
+	struct dirent *e;
+	DIR *d;
+	int fd;
+
+	snprintf(full, sizeof(full), "%s/txn", path);
+	if ((d = opendir(full)) == NULL)
+		tap_bail("no directory");
+	while ((e = readdir(d)) != NULL)
+		if (strstr(e->d_name, ending) != NULL)
+			snprintf(full, sizeof(full), "%s/txn/%s", path,
+			    e->d_name);
+	closedir(d);
+	if ((fd = open(full, O_RDWR)) < 0)
+		tap_bail("%s: %s", full, strerror(errno));
+	return fd;
+}
+
+static void
+fill(struct kevo *db, size_t from, size_t to)
+{
+	char k[16], v[100];
+
+	memset(v, 'v', sizeof(v));
+	for (size_t i = from; i < to; i++)
+		check(db, kevo_put(db, k, (size_t)snprintf(k, sizeof(k),
+		    "n%06zu", i), v, sizeof(v), NULL, NULL), "put");
+}
+
+/* Keys of fill() up to n, in order; beyond is ignored. */
+static void
+walk(struct kevo_iter *it, size_t n)
+{
+	struct kevo_record r;
+	char k[16];
+
+	expect(kevo_iter_first(it, &r) == 0);
+	for (size_t i = 0; i < n; i++) {
+		int len = snprintf(k, sizeof(k), "n%06zu", i);
+
+		if (!expect(r.klen == (size_t)len &&
+		    memcmp(r.key, k, r.klen) == 0 && r.vlen == 100))
+			return;
+		expect((kevo_iter_next(it, &r) == 0) == (i + 1 < n));
+	}
+}
+
+/* From a transaction that each reader indexes for itself to one with an index
+ * for all, in a file that somebody was killed in the midst of making. */
+static void
+test_growing(void)
+{
+	struct kevo *db = fresh("growing"), *w, *r;
+	struct kevo_txn *t = share(db), *u;
+	struct kevo_iter *few, *many;
+	struct kevo_snapshot *snap;
+	char name[600];
+	FILE *junk;
+
+	w = join(kevo_txn_env(t), 0);
+	r = join(kevo_txn_env(t), KEVO_RDONLY);
+	fill(w, 0, 10);
+	check(r, kevo_snapshot_new(r, &snap), "snapshot");
+	check(r, kevo_iter_new(r, NULL, NULL, &few), "iterator");
+	walk(few, 10);
+	fill(w, 10, 2000);
+	expect(count_files("txn", ".idx") == 0);
+	snprintf(name, sizeof(name), "%s/txn/%016llx.idx", path,
+	    strtoull(strstr(kevo_txn_env(t), ".w.") + 3, NULL, 16));
+	if ((junk = fopen(name, "w")) == NULL || fputs("junk", junk) < 0 ||
+	    fclose(junk) != 0)
+		tap_bail("%s: %s", name, strerror(errno));
+	check(r, kevo_iter_new(r, NULL, NULL, &many), "iterator");
+	walk(many, 2000);
+	walk(few, 10);
+	/* Meanwhile others write, and read what they wrote. */
+	u = begin(w, 0);
+	check(w, kevo_txn_put(u, "z", 1, "1", 1, 0), "put");
+	check(w, kevo_txn_commit(u, 0, NULL), "commit");
+	expect(holds(w, "z", "1") && holds(r, "z", "1") &&
+	    holds(r, "n001999", NULL) == 0);
+	fill(w, 2000, 3000);
+	walk(few, 10);
+	walk(many, 2000);
+	kevo_iter_free(many);
+	check(r, kevo_iter_new(r, snap, NULL, &many), "iterator");
+	walk(many, 10);
+	kevo_iter_free(many);
+	kevo_iter_free(few);
+	kevo_snapshot_free(snap);
+	kevo_close(r);
+	kevo_close(w);
+	check(db, kevo_txn_commit(t, 0, NULL), "commit");
+	expect(holds(db, "z", "1") && count_files("txn", "") == 0);
+	kevo_close(db);
+	tap_report("join: a transaction that grows while it is read");
+}
+
+/* Who stands still with the write lock keeps readers waiting only if much was
+ * written that nobody has read. */
+static void
+test_stopped(void)
+{
+	struct kevo *db = fresh("stopped"), *w, *r;
+	struct kevo_txn *t = share(db);
+	int fd;
+
+	w = join(kevo_txn_env(t), 0);
+	check(w, try_open(kevo_txn_env(t), KEVO_RDONLY, 20, &r), "open");
+	fill(w, 0, 5);
+	fd = open_file(".txn");
+	expect(kv_txn_write_try(fd));
+	expect(holds(r, "n000005", NULL) && !holds(r, "n000004", NULL));
+	kv_txn_write_unlock(fd);
+	fill(w, 5, 200);
+	expect(kv_txn_write_try(fd));
+	expect(get(r) == KEVO_EBUSY);
+	expect(strstr(kevo_errmsg(r), "join_test, pid") != NULL);
+	kv_txn_write_unlock(fd);
+	expect(get(r) == KEVO_NOTFOUND && kv_txn_write_try(fd));
+	expect(get(r) == KEVO_NOTFOUND && !holds(r, "n000199", NULL));
+	kv_txn_write_unlock(fd);
+	close(fd);
+	kevo_close(r);
+	kevo_close(w);
+	check(db, kevo_txn_abort(t), "abort");
+	kevo_close(db);
+	tap_report("join: a reader waits for who has the lock if it must");
+}
+
 /* Two transactions, each waiting for the other's database. */
 static void
 test_two_databases(void)
@@ -342,27 +475,6 @@ test_snapshot_within(void)
 	expect(holds(db, "k", "2"));
 	kevo_close(db);
 	tap_report("join: a snapshot of a transaction");
-}
-
-static int
-open_file(const char *ending)
-{
-	char full[600] = "";
-	struct dirent *e;
-	DIR *d;
-	int fd;
-
-	snprintf(full, sizeof(full), "%s/txn", path);
-	if ((d = opendir(full)) == NULL)
-		tap_bail("no directory");
-	while ((e = readdir(d)) != NULL)
-		if (strstr(e->d_name, ending) != NULL)
-			snprintf(full, sizeof(full), "%s/txn/%s", path,
-			    e->d_name);
-	closedir(d);
-	if ((fd = open(full, O_RDWR)) < 0)
-		tap_bail("%s: %s", full, strerror(errno));
-	return fd;
 }
 
 /* ---- a new generation beside it ----------------------------------------- */
@@ -480,7 +592,7 @@ test_remover(void)
 	expect(get(j) == KEVO_EENDED && put(j, "k", "1") == KEVO_EENDED);
 	/* As long as it has it, nobody else does it. */
 	check(db, kevo_txn_abort(share(db)), "abort");
-	expect(count_files("txn", "") == 2);
+	expect(count_files("txn", "") == 1);
 	close(fd);
 	check(db, kevo_txn_abort(share(db)), "abort");
 	expect(count_files("txn", "") == 0);
@@ -573,13 +685,17 @@ test_damage(void)
 {
 	struct kevo *db = fresh("damage"), *j;
 	struct kevo_txn *t = share(db);
-	char env[200];
+	char env[200], value[400] = "";
 	int txn, idx;
 
 	snprintf(env, sizeof(env), "%s", kevo_txn_env(t));
 	j = join(env, 0);
+	/* So much that there is an index once somebody reads. */
+	memset(value, 'v', sizeof(value) - 1);
 	for (char k[] = "a"; *k <= 'z'; ++*k)
-		check(j, put(j, k, "value"), "put");
+		check(j, put(j, k, value), "put");
+	expect(count_files("txn", ".idx") == 0 && holds(j, "a", value) &&
+	    count_files("txn", ".idx") == 1);
 	txn = open_file(".txn");
 	idx = open_file(".idx");
 	for (off_t off = 0; off < (off_t)sizeof(struct kv_txn_head); off++)
@@ -703,6 +819,8 @@ main(void)
 	tap_start("join");
 	test_texts();
 	test_busy();
+	test_growing();
+	test_stopped();
 	test_two_databases();
 	test_end(COMMIT, "commit");
 	test_end(ABORT, "abort");
