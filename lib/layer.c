@@ -20,8 +20,10 @@
 /* Operations for which room in the index is made at once. */
 #define INDEX_CHUNK	1024
 
-/* Up to here a shared one has no index in a file. */
-#define SMALL		((uint64_t)8 << 10)
+/* Up to here a shared one has no index in a file; and as much of its file, the
+ * head with it, is mapped at first. */
+#define SMALL		((uint64_t)4 << 10)
+#define SMALL_SPACE	((uint64_t)64 << 10)
 
 static const char files[] = "txn";
 
@@ -74,6 +76,7 @@ settle_ops(struct kv_layer *l)
 	l->batch.buf = l->ops.p + skip(l);
 	l->batch.room = l->ops.room - skip(l);
 	l->own.ix.log = l->common.ix.log = l->batch.buf;
+	l->common.ix.log_len = l->ops.space - skip(l);
 }
 
 static void
@@ -161,13 +164,36 @@ map_ops(struct kv_layer *l, int fd)
 	int rc;
 
 	rc = kv_store_map(env, &l->ops, fd, where(l), 0, KV_TXN_HEAD_LEN,
-	    OPS_SPACE);
+	    SMALL_SPACE);
 	if (rc == 0 && (rc = extend(l, fd)) == 0)
 		rc = kv_store_grow(env, &l->ops, where(l), KV_TXN_HEAD_LEN +
 		    BATCH_START + BATCH_END);
 	if (rc == 0)
 		settle_ops(l);
 	return rc;
+}
+
+/* A shared one that is large: all that it can become, so that whatever the
+ * index leads to is mapped, from now on. */
+static int
+map_all(struct kv_layer *l, uint64_t need)
+{
+	int rc;
+
+	if (l->head == NULL || l->ops.first != NULL)
+		return 0;
+	rc = kv_store_remap(&l->db->env, &l->ops, where(l), skip(l) + need,
+	    OPS_SPACE);
+	if (rc == 0)
+		settle_ops(l);
+	return rc;
+}
+
+/* So many bytes of its batch. */
+static int
+map_to(struct kv_layer *l, uint64_t need)
+{
+	return skip(l) + need <= l->ops.space ? 0 : map_all(l, need);
 }
 
 static int
@@ -259,6 +285,8 @@ kv_layer_room(struct kv_layer *l, uint64_t want)
 		return 0;
 	if (l->ops.fd < 0)
 		rc = spill_if(l, &l->ops, want);
+	else
+		rc = map_to(l, want);
 	if (rc == 0)
 		rc = kv_store_grow(&l->db->env, &l->ops, where(l), skip(l) +
 		    want);
@@ -277,8 +305,9 @@ kv_layer_put(struct kv_layer *l, const void *p, uint64_t n)
 	    (rc = spill_if(l, &l->ops, end)) != 0)
 		return rc;
 	if (end > l->batch.room && l->ops.fd >= 0) {
-		rc = kv_store_write(&l->db->env, &l->ops, where(l), skip(l) +
-		    l->batch.len, p, n, BATCH_END);
+		if ((rc = map_to(l, end)) == 0)
+			rc = kv_store_write(&l->db->env, &l->ops, where(l),
+			    skip(l) + l->batch.len, p, n, BATCH_END);
 		if (rc == 0)
 			settle_room(l);
 		return rc;
@@ -450,7 +479,6 @@ map_common(struct kv_layer *l, int fd)
 	if (kv_index_check(h, size) != 0 || h->generation != l->head->number)
 		return index_damaged(l);
 	settle_arena(x);
-	x->ix.log_len = l->ops.space - KV_TXN_HEAD_LEN;
 	return 0;
 }
 
@@ -473,9 +501,7 @@ create_common(struct kv_layer *l)
 		return rc;
 	rc = kv_store_map(&db->env, &x->arena, fd, where(l), 0, 0,
 	    arena_space());
-	if (rc == 0 && (rc = format_arena(l, x, number)) == 0)
-		x->ix.log_len = l->ops.space - KV_TXN_HEAD_LEN;
-	return rc;
+	return rc != 0 ? rc : format_arena(l, x, number);
 }
 
 /* Have it mapped; indexed: so far it goes.  Whoever finds nothing in it has
@@ -487,6 +513,8 @@ open_common(struct kv_layer *l, uint64_t indexed)
 
 	if (l->common.arena.p != NULL)
 		return 0;
+	if ((rc = map_all(l, indexed)) != 0)
+		return rc;
 	if (indexed == BATCH_START)
 		rc = create_common(l);
 	else if ((rc = open_file(l, l->head->number, ".idx", &fd)) == 0)
@@ -605,7 +633,7 @@ join_ops(struct kv_layer *l, int fd, uint64_t number)
 		return damaged(l);
 	}
 	rc = kv_store_map(env, &l->ops, fd, where(l), KV_TXN_HEAD_LEN,
-	    KV_TXN_HEAD_LEN, OPS_SPACE);
+	    KV_TXN_HEAD_LEN, SMALL_SPACE);
 	if (rc != 0)
 		return rc;
 	settle_ops(l);
@@ -625,10 +653,6 @@ kv_layer_join(struct kv_layer *l, struct kevo *db, uint64_t number)
 	kv_layer_init(l, db, NULL, 0);
 	if ((rc = open_file(l, number, ".txn", &fd)) != 0)
 		return rc;
-	if (!kv_txn_owned(fd)) {
-		close(fd);
-		return ended(l);
-	}
 	if ((rc = join_ops(l, fd, number)) != 0) {
 		kv_layer_release(l);
 		return rc;
@@ -684,11 +708,14 @@ refresh(struct kv_layer *l)
 	uint64_t reserved = atomic_load_explicit(&l->head->reserved,
 	    memory_order_relaxed);
 	struct kv_txn_end e;
+	int rc;
 
 	if (kv_txn_end_get(l->head, &e) != 0 || reserved > OPS_SPACE ||
 	    reserved < KV_TXN_HEAD_LEN ||
 	    e.end + BATCH_END > reserved - KV_TXN_HEAD_LEN)
 		return damaged(l);
+	if ((rc = map_to(l, reserved - KV_TXN_HEAD_LEN)) != 0)
+		return rc;
 	if (reserved > l->ops.space)
 		return no_addresses(l);
 	l->ops.room = reserved;
@@ -849,7 +876,7 @@ look_shared(struct kv_layer *l, uint64_t *at)
 	    e.end && (rc = lock_and_index(l)) != 0)
 		return rc;
 	*at = atomic_load_explicit(&l->head->indexed, memory_order_acquire);
-	if (*at < e.end || *at > l->ops.space - KV_TXN_HEAD_LEN)
+	if (*at < e.end || *at > OPS_SPACE - KV_TXN_HEAD_LEN)
 		return damaged(l);
 	return open_common(l, *at);
 }

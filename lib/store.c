@@ -34,6 +34,7 @@ kv_store_release(struct kv_store *s)
 		kv_unmap(s->p, (size_t)s->space);
 	else
 		free(s->p);
+	kv_unmap(s->first, (size_t)s->first_space);
 	if (s->fd >= 0)
 		close(s->fd);
 	kv_store_init(s);
@@ -134,26 +135,50 @@ kv_store_write(struct kv_env *env, struct kv_store *s, const char *name,
 	return 0;
 }
 
-int
-kv_store_map(struct kv_env *env, struct kv_store *s, int fd, const char *name,
-    uint64_t room, uint64_t need, uint64_t space)
+static int
+map(struct kv_env *env, struct kv_store *s, const char *name, uint64_t need,
+    uint64_t space)
 {
 	void *p;
-	int rc;
+	int rc = kv_map(env, s->fd, name, (size_t)space, 1, &p);
 
-	s->fd = fd;
-	rc = kv_map(env, fd, name, (size_t)space, 1, &p);
 	if (rc != 0 && space > need + SLACK) {
 		space = need + SLACK;
-		rc = kv_map(env, fd, name, (size_t)space, 1, &p);
+		rc = kv_map(env, s->fd, name, (size_t)space, 1, &p);
 	}
 	if (rc != 0)
 		return rc;
 	kv_map_no_ahead(p, (size_t)space);
 	s->p = p;
 	s->space = space;
-	s->room = room;
 	return 0;
+}
+
+int
+kv_store_map(struct kv_env *env, struct kv_store *s, int fd, const char *name,
+    uint64_t room, uint64_t need, uint64_t space)
+{
+	int rc;
+
+	s->fd = fd;
+	if ((rc = map(env, s, name, need, space)) == 0)
+		s->room = room;
+	return rc;
+}
+
+int
+kv_store_remap(struct kv_env *env, struct kv_store *s, const char *name,
+    uint64_t need, uint64_t space)
+{
+	uint8_t *first = s->p;
+	uint64_t first_space = s->space;
+	int rc = map(env, s, name, need, space);
+
+	if (rc == 0) {
+		s->first = first;
+		s->first_space = first_space;
+	}
+	return rc;
 }
 
 int

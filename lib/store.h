@@ -2,7 +2,9 @@
  * store: bytes that grow, in memory or in a file that is mapped.
  *
  * In memory they may move when they grow; in a file they stay where they are,
- * and so much address space is taken at once that they need not.  What a
+ * and so much address space is taken at once that they need not.  (A process
+ * that looks at a page or two of a file needs few addresses: a large range
+ * has page tables of its own, which cost more than those pages.)  What a
  * file's store has is reserved on disk before anybody touches it, since a map
  * cannot report that there is no room.  New bytes of a file are zero; those in
  * memory are whatever they are.
@@ -20,6 +22,8 @@ struct kv_store {
 	uint64_t room;		/* bytes that there are */
 	uint64_t space;		/* bytes that are mapped, of a file */
 	int fd;			/* of the file; -1: in memory */
+	uint8_t *first;		/* an earlier map of it, or NULL */
+	uint64_t first_space;
 };
 
 void kv_store_init(struct kv_store *s);
@@ -54,6 +58,13 @@ int kv_store_write(struct kv_env *env, struct kv_store *s, const char *name,
  */
 int kv_store_map(struct kv_env *env, struct kv_store *s, int fd,
     const char *name, uint64_t room, uint64_t need, uint64_t space);
+
+/*
+ * Map once more what was mapped with too few addresses, likewise.  It has
+ * another place then; what points to the first one stays valid.
+ */
+int kv_store_remap(struct kv_env *env, struct kv_store *s, const char *name,
+    uint64_t need, uint64_t space);
 
 /*
  * Move what there is in memory to an empty file, likewise; the first skip
