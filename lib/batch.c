@@ -1,4 +1,3 @@
-#include <stdlib.h>
 #include <string.h>
 
 #include "db.h"
@@ -6,7 +5,9 @@
 #include "record.h"
 
 #define BATCH_START	(KV_FRAME_LEN + KV_PAYLOAD_HEAD)
-#define BATCH_ROOM	((uint64_t)4096)
+
+/* More than this may be written to a file, in place of being copied. */
+#define COPY_MOST	((uint64_t)4096)
 
 /* Who is told what is wrong with a batch. */
 static struct kv_env *
@@ -31,21 +32,18 @@ static int
 make_room(struct kevo_batch *b, uint64_t n)
 {
 	uint64_t want = b->len + n + 8 + KV_TRAILER_LEN;
-	uint64_t room = b->room == 0 ? BATCH_ROOM : b->room;
-	uint8_t *p;
+	int rc;
 
 	if (want <= b->room)
 		return 0;
 	if (b->layer != NULL)
 		return kv_layer_room(b->layer, want);
-	while (room < want)
-		room += room / 2 + BATCH_ROOM;
-	if ((p = realloc(b->buf, (size_t)room)) == NULL)
-		return kv_fail(env_of(b), KEVO_ENOMEM,
-		    "out of memory for a commit of %llu bytes",
-		    (unsigned long long)want);
-	b->buf = p;
-	b->room = room;
+	if (b->buf == NULL)
+		kv_store_init(&b->mem);
+	if ((rc = kv_store_grow(env_of(b), &b->mem, NULL, want)) != 0)
+		return rc;
+	b->buf = b->mem.p;
+	b->room = b->mem.room;
 	return 0;
 }
 
@@ -104,7 +102,7 @@ put_bytes(struct kevo_batch *b, const void *p, uint64_t n)
 {
 	int rc;
 
-	if (b->layer != NULL && n > BATCH_ROOM)
+	if (b->layer != NULL && n > COPY_MOST)
 		return kv_layer_put(b->layer, p, n);
 	if ((rc = make_room(b, n)) == 0)
 		memcpy(b->buf + b->len, p, (size_t)n);
@@ -145,7 +143,8 @@ kv_batch_reset(struct kevo_batch *b)
 void
 kv_batch_release(struct kevo_batch *b)
 {
-	free(b->buf);
+	if (b->buf != NULL)
+		kv_store_release(&b->mem);
 	b->buf = NULL;
 	b->room = 0;
 	b->len = 0;

@@ -20,6 +20,7 @@
 #include "kevo.h"
 #include "memindex.h"
 #include "segment.h"
+#include "store.h"
 #include "version.h"
 
 /* Not for callers of the library: the generation of shared memory moved on
@@ -73,15 +74,16 @@ struct kv_track;
 
 struct kevo_batch {
 	struct kevo *db;	/* for messages; NULL: there are none */
-	uint8_t *buf;		/* frame, payload head, operations */
+	uint8_t *buf;		/* frame, payload head, operations; NULL:
+				 * nothing yet */
 	uint64_t len;		/* bytes used, frame and head included */
 	uint64_t room;
 	uint32_t count;
 	uint32_t deletes;	/* of them */
 	uint64_t user_bytes;	/* keys and values */
 	int mark;		/* a record that begins an epoch */
-	struct kv_layer *layer;	/* whose writes it has; NULL: the buffer is its
-				 * own */
+	struct kv_layer *layer;	/* whose writes it has; NULL: its own, */
+	struct kv_store mem;	/* in here, if there is a buffer */
 };
 
 struct kevo {

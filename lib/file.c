@@ -445,6 +445,17 @@ kv_map_anon(size_t len)
 }
 
 void
+kv_map_in_large(void *p, size_t len)
+{
+#ifdef MADV_HUGEPAGE
+	(void)madvise(p, len, MADV_HUGEPAGE);
+#else
+	(void)p;
+	(void)len;
+#endif
+}
+
+void
 kv_no_copy_on_write(int fd)
 {
 	struct statfs fs;

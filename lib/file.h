@@ -160,8 +160,11 @@ void kv_unmap(void *p, size_t len);
  * pages of zeros. */
 void kv_map_no_ahead(void *p, size_t len);
 
-/* Anonymous zeroed memory that is not charged until touched; NULL: none. */
+/* Anonymous zeroed memory that is not charged until touched; NULL: none.
+ * For large pieces that are written from end to end: in large pages, where the
+ * system has them. */
 void *kv_map_anon(size_t len);
+void kv_map_in_large(void *p, size_t len);
 
 /* 1 if the file system of fd has shared locks and maps that kevo knows to
  * work, 0 if not, with its type in *type. */

@@ -322,7 +322,7 @@ static void
 take_over(struct kv_layer *l, struct kevo_batch *b)
 {
 	kv_store_release(&l->ops);
-	kv_store_give(&l->ops, b->buf, b->room);
+	l->ops = b->mem;
 	b->buf = NULL;
 	settle_ops(l);
 	l->batch.len = b->len;

@@ -8,6 +8,13 @@
 #include "store.h"
 
 #define MEMORY_STEP	((uint64_t)4 << 10)
+
+/* From so much memory on, addresses are taken for all that a transaction can
+ * be, and what is touched of them comes in large pages: filling many small
+ * ones costs more than what is written into them. */
+#define MEMORY_LARGE	((uint64_t)1 << 20)
+#define MEMORY_SPACE	((uint64_t)2 << 30)
+
 #define FILE_STEP	((uint64_t)4 << 10)
 #define FILE_STEP_MAX	((uint64_t)64 << 20)
 
@@ -40,11 +47,21 @@ kv_store_release(struct kv_store *s)
 	kv_store_init(s);
 }
 
-void
-kv_store_give(struct kv_store *s, uint8_t *p, uint64_t room)
+/* 1, or 0: there are not so many addresses. */
+static int
+become_large(struct kv_store *s)
 {
+	uint8_t *p;
+
+	if ((p = kv_map_anon((size_t)MEMORY_SPACE)) == NULL)
+		return 0;
+	kv_map_in_large(p, (size_t)MEMORY_SPACE);
+	if (s->room > 0)
+		memcpy(p, s->p, (size_t)s->room);
+	free(s->p);
 	s->p = p;
-	s->room = room;
+	s->space = MEMORY_SPACE;
+	return 1;
 }
 
 static int
@@ -53,12 +70,21 @@ grow_memory(struct kv_env *env, struct kv_store *s, uint64_t want)
 	uint64_t room = want + s->room / 2 + MEMORY_STEP;
 	uint8_t *p;
 
-	if ((p = realloc(s->p, (size_t)room)) == NULL)
-		return kv_fail(env, KEVO_ENOMEM, "out of memory for a "
-		    "transaction of %llu bytes", (unsigned long long)want);
-	s->p = p;
+	if (room > MEMORY_SPACE)
+		room = MEMORY_SPACE;
+	if (want > room)
+		goto err;
+	if (s->space == 0 && (room < MEMORY_LARGE || !become_large(s))) {
+		if ((p = realloc(s->p, (size_t)room)) == NULL)
+			goto err;
+		s->p = p;
+	}
 	s->room = room;
 	return 0;
+
+err:
+	return kv_fail(env, KEVO_ENOMEM, "out of memory for a commit of %llu "
+	    "bytes", (unsigned long long)want);
 }
 
 static int
@@ -111,7 +137,7 @@ kv_store_grow(struct kv_env *env, struct kv_store *s, const char *name,
 {
 	if (want <= s->room)
 		return 0;
-	return s->space != 0 ? grow_file(env, s, name, want) :
+	return s->fd >= 0 ? grow_file(env, s, name, want) :
 	    grow_memory(env, s, want);
 }
 

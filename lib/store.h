@@ -1,7 +1,8 @@
 /*
  * store: bytes that grow, in memory or in a file that is mapped.
  *
- * In memory they may move when they grow; in a file they stay where they are,
+ * In memory they may move when they grow, until they are many; in a file they
+ * stay where they are,
  * and so much address space is taken at once that they need not.  (A process
  * that looks at a page or two of a file needs few addresses: a large range
  * has page tables of its own, which cost more than those pages.)  What a
@@ -20,7 +21,7 @@ struct kv_env;
 struct kv_store {
 	uint8_t *p;		/* NULL: nothing yet */
 	uint64_t room;		/* bytes that there are */
-	uint64_t space;		/* bytes that are mapped, of a file */
+	uint64_t space;		/* bytes that are mapped; 0: of malloc() */
 	int fd;			/* of the file; -1: in memory */
 	uint8_t *first;		/* an earlier map of it, or NULL */
 	uint64_t first_space;
@@ -28,9 +29,6 @@ struct kv_store {
 
 void kv_store_init(struct kv_store *s);
 void kv_store_release(struct kv_store *s);
-
-/* Have what is at p, room bytes from malloc(), in place of nothing. */
-void kv_store_give(struct kv_store *s, uint8_t *p, uint64_t room);
 
 /*
  * Have at least want bytes, and some more than that, so that growing step by
