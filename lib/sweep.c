@@ -33,6 +33,10 @@
  *
  * The name of the newest version may not be on disk yet, if its installer
  * was killed; before that nothing it has replaced may go.
+ *
+ * Where a table of the newest version is missing, the database is damaged:
+ * perhaps a newer version is lost, and what no version names is the data.
+ * Then nothing is removed, and a repair can use it.
  */
 
 /* Versions are installed so fast that we never see the same twice. */
@@ -44,6 +48,8 @@ struct sweep {
 	size_t n, room;
 	uint64_t *table;	/* what they name */
 	size_t ntable;
+	uint64_t *newest;	/* what the newest names, for is_whole() */
+	uint32_t nnewest, nfound;
 	uint64_t first_segment;	/* the oldest that one of them needs */
 	int synced;		/* the newest's name is on disk */
 	int again;		/* a newer version has come */
@@ -135,6 +141,13 @@ list_tables(struct sweep *s)
 		for (uint32_t k = 0; k < s->v[i]->ntables; k++)
 			s->table[s->ntable++] = s->v[i]->table[k].info.number;
 	qsort(s->table, s->ntable, sizeof(s->table[0]), by_number);
+	s->nnewest = s->v[0]->ntables;
+	s->newest = malloc((s->nnewest + 1) * sizeof(s->newest[0]));
+	if (s->newest == NULL)
+		return kv_fail(&s->w->db->env, KEVO_ENOMEM, "out of memory");
+	for (uint32_t k = 0; k < s->nnewest; k++)
+		s->newest[k] = s->v[0]->table[k].info.number;
+	qsort(s->newest, s->nnewest, sizeof(s->newest[0]), by_number);
 	return 0;
 }
 
@@ -159,8 +172,9 @@ forget_needed(struct sweep *s)
 		kv_version_unref(s->v[--s->n]);
 	free(s->v);
 	free(s->table);
+	free(s->newest);
 	s->v = NULL;
-	s->table = NULL;
+	s->table = s->newest = NULL;
 	s->room = s->ntable = 0;
 }
 
@@ -342,13 +356,36 @@ remove_segments(struct sweep *s)
 /* ---- all together ------------------------------------------------------ */
 
 static int
+count_newest(struct sweep *s, const char *name)
+{
+	uint64_t number;
+
+	s->nfound += kv_name_number(name, ".sst", &number) &&
+	    bsearch(&number, s->newest, s->nnewest, sizeof(s->newest[0]),
+	    by_number) != NULL;
+	return 0;
+}
+
+/* Has each table of the newest version a file?  1, 0 or an error. */
+static int
+is_whole(struct sweep *s)
+{
+	int rc;
+
+	s->nfound = 0;
+	rc = each_name(s, "table", count_newest);
+	return rc != 0 ? rc : s->nfound >= s->nnewest;
+}
+
+static int
 sweep_once(struct sweep *s)
 {
 	int rc;
 
 	s->again = 0;
-	if ((rc = find_needed(s)) != 0 ||
-	    (rc = each_name(s, "table", look_at_table)) != 0 || s->again ||
+	if ((rc = find_needed(s)) != 0 || (rc = is_whole(s)) != 1)
+		return rc;
+	if ((rc = each_name(s, "table", look_at_table)) != 0 || s->again ||
 	    (rc = remove_segments(s)) != 0 ||
 	    (rc = each_name(s, "shm", look_at_index)) != 0)
 		return rc;

@@ -98,6 +98,21 @@ newest() {
 	done
 }
 
+@test "check: a compaction of a damaged database removes nothing" {
+	make a.kv
+	kevo-compact --full a.kv
+	records 100 400 fifth | kevo-put -i a.kv
+	kevo-compact --full a.kv
+	kevo-scan a.kv >before
+	rm -r a.kv/shm
+	rm "$(newest a.kv/version)"
+	ls a.kv/table >tables
+	kevo-compact a.kv
+	ls a.kv/table | cmp - tables
+	run -1 kevo-check --repair a.kv
+	kevo-scan a.kv | cmp - before
+}
+
 @test "check: the newest segment is gone, or zeros, and control knows of it" {
 	for how in gone zeros; do
 		rm -rf a.kv
