@@ -221,15 +221,49 @@ open_result(const char *path)
 	return cli_open(path, &open);
 }
 
+/* Epochs that began behind its last commit came with the log, for a replica
+ * that goes on; they are not the history of one that does not. */
+static void
+drop_epochs(const char *path)
+{
+	struct kevo *db = open_result(path);
+	struct kv_history h = { NULL, 0 };
+	char name[KV_EPOCH_NAME_LEN];
+	struct kv_position at;
+	struct kv_ident id;
+	int rc;
+
+	if ((rc = kv_position_now(db, KV_AT_SYNCED, &at)) != 0 ||
+	    (rc = kv_ident_read(&db->env, &db->dir, &id)) != 0 ||
+	    (rc = kv_history_of_db(&db->env, &db->dir, &id, &h)) != 0)
+		walship_fail(&db->env, rc);
+	for (size_t i = h.n; i-- > 1 && h.v[i].start > at.seq;) {
+		char file[sizeof(KV_EPOCHS) + KV_EPOCH_NAME_LEN];
+
+		kv_epoch_name(name, h.v[i].epoch);
+		snprintf(file, sizeof(file), KV_EPOCHS "/%s", name);
+		if (unlinkat(db->dir.fd, file, 0) != 0)
+			walship_fail(&db->env, kv_fail_errno(&db->env,
+			    kv_path(&db->dir, file), "remove"));
+	}
+	kv_history_release(&h);
+	if ((rc = kevo_close(db)) != 0)
+		cli_die(cli_status(rc), "%s: %s", path, kevo_strerror(rc));
+}
+
 static void
 look(const struct walship_recover *o, const char *path,
     struct kv_restored *out)
 {
 	struct kv_promote p = { .reason = "restored, detached", .force = 1 };
 	struct kv_promoted done;
-	struct kevo *db = open_result(path);
-	int rc = kv_position_now(db, KV_AT_SYNCED, &out->at);
+	struct kevo *db;
+	int rc;
 
+	if (o->detached)
+		drop_epochs(path);
+	db = open_result(path);
+	rc = kv_position_now(db, KV_AT_SYNCED, &out->at);
 	if (rc == 0 && o->until.seq != 0 && out->at.seq != o->until.seq) {
 		kv_ship_fail(&db->env, KV_SHIP_GAP, "%s: need commit %"
 		    PRIu64 ", %s ends with %" PRIu64 "; nothing was restored",

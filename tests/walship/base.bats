@@ -170,6 +170,28 @@ put() {
 	ok kevo-check -q a.kv
 }
 
+@test "restore: --detached, as of each commit before and after a promotion" {
+	database p.kv
+	for commit in 1 2 3 4; do
+		kevo-put p.kv n "$commit"
+		ok kevo-walship send p.kv --to ar --seal-after 0
+		[ "$commit" -ne 1 ] || ok kevo-walship base p.kv --to ar
+	done
+	ok kevo-walship restore ar --into r.kv
+	ok kevo-walship promote r.kv --archive ar
+	# 5 is the mark of the promotion.
+	kevo-put r.kv n 6
+	ok kevo-walship send r.kv --to ar --seal-after 0
+	for commit in 1 2 3 4 5 6; do
+		ok kevo-walship restore ar --into x.kv --until-seq "$commit" \
+			--detached
+		is $((commit == 5 ? 4 : commit)) kevo-get x.kv n
+		ok kevo-put x.kv mine 1
+		ok kevo-check -q x.kv
+		rm -r x.kv
+	done
+}
+
 @test "restore: --dry-run writes nothing" {
 	make data.kv
 	kevo-walship base data.kv --to archive
