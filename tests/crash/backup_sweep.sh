@@ -24,7 +24,7 @@ make_db() {
 
 status_is_possible() {
 	case $1:$2 in
-	kill*:137 | *:0 | *:6[59] | *:7[2-7]) return 0 ;;
+	kill*:137 | power:137 | *:0 | *:6[59] | *:7[2-7]) return 0 ;;
 	esac
 	return 1
 }
@@ -35,14 +35,14 @@ look_at_backup() {
 	if [ -e place/out.tar ]; then
 		cmp -s place/out.tar want.tar || echo 'another archive'
 		case $1:$status in
-		killafter:137 | kill:137 | *:0 | *:74) ;;
+		kill*:137 | power:137 | *:0 | *:74) ;;
 		*) echo "an archive, and status $status" ;;
 		esac
 	elif [ "$status" -eq 0 ]; then
 		echo 'no archive'
 	fi
 	case $1 in
-	kill*) ;;
+	kill* | power) ;;
 	*)	[ -z "$(find place -name '*.tmp')" ] || [ "$status" -eq 0 ] ||
 			[ "$status" -eq 74 ] || echo 'a temporary file stays'
 		;;
@@ -59,7 +59,7 @@ look_at_restore() {
 		echo 'no database'
 	fi
 	case $1 in
-	kill*) ;;
+	kill* | power) ;;
 	# What it could not open it does not remove: empty, it harms nobody.
 	*)	[ ! -e place/.new.restore ] ||
 			rmdir place/.new.restore 2>/dev/null ||
@@ -86,7 +86,7 @@ look_at_base() {
 			echo 'another base'
 	done
 	case $1 in
-	kill*) ;;
+	kill* | power) ;;
 	*)	[ -z "$(find place -name '.tmp.base.*')" ] ||
 			[ "$status" -eq 0 ] || echo 'a temporary file stays'
 		;;
@@ -144,7 +144,7 @@ kevo-walship send db --to archive
 kevo-backup -o want.tar db
 kevo-scan db >want
 [ -s want ] && [ -s want.tar ] || exit 1
-for how in kill killafter EIO ENOSPC short; do
+for how in $(ways); do
 	sweep backup "$how" place kevo-backup -o place/out.tar db
 	sweep restore "$how" place kevo-restore -q place/new want.tar
 	sweep base "$how" place kevo-walship base db --to place/archive

@@ -5,18 +5,21 @@
  * bytes of each inode at its last sync, the names in each directory at its
  * last sync.  Of everything that differs from it now, any part may have
  * reached the disk as well: each name, each sector, any length in between.
+ * An inode that has several names has them behind the cut, too, with the same
+ * bytes.
  */
 #ifndef DISK_H
 #define DISK_H
 
 #include "crash.h"
 
-#define NAMES_MAX	64
+#define NAMES_MAX	128
+#define INODES_MAX	1024
 
 static char shadow[300];
 
 struct name {
-	char name[64];
+	char name[160];
 	uint64_t durable, now;	/* inode; 0: it is not there */
 };
 
@@ -24,6 +27,49 @@ struct names {
 	int n;
 	struct name name[NAMES_MAX];
 };
+
+/* One that a cut has come across; a link to it is one behind the cut, too. */
+struct inode {
+	uint64_t number;
+	char *live;	/* a path by which it can be reached still, or NULL */
+	char *after;	/* and where it is behind the cut, or NULL */
+};
+
+static struct inode inodes[INODES_MAX];
+static int ninodes;
+
+static inline struct inode *
+inode_slot(uint64_t number)
+{
+	for (int i = 0; i < ninodes; i++)
+		if (inodes[i].number == number)
+			return &inodes[i];
+	if (ninodes == INODES_MAX)
+		bail("too many files");
+	inodes[ninodes] = (struct inode){ number, NULL, NULL };
+	return &inodes[ninodes++];
+}
+
+static inline int
+inode_seen(const char *path, const struct stat *st, int type, struct FTW *f)
+{
+	struct inode *i = inode_slot((uint64_t)st->st_ino);
+
+	(void)type;
+	(void)f;
+	if (i->live == NULL)
+		i->live = strdup(path);
+	return 0;
+}
+
+static inline void
+inodes_forget(void)
+{
+	while (ninodes > 0) {
+		free(inodes[--ninodes].live);
+		free(inodes[ninodes].after);
+	}
+}
 
 static inline struct name *
 name_slot(struct names *l, const char *name)
@@ -45,7 +91,8 @@ names_now(struct names *l, const char *dir)
 	struct dirent *e;
 
 	while (d != NULL && (e = readdir(d)) != NULL)
-		if (e->d_name[0] != '.')
+		if (strcmp(e->d_name, ".") != 0 &&
+		    strcmp(e->d_name, "..") != 0)
 			name_slot(l, e->d_name)->now = e->d_ino;
 	if (d != NULL)
 		closedir(d);
@@ -54,7 +101,7 @@ names_now(struct names *l, const char *dir)
 static inline void
 names_durable(struct names *l, uint64_t dir_ino)
 {
-	char path[340], name[64];
+	char path[340], name[160];
 	unsigned long long ino;
 	FILE *f;
 
@@ -62,7 +109,7 @@ names_durable(struct names *l, uint64_t dir_ino)
 	    (unsigned long long)dir_ino);
 	if ((f = fopen(path, "r")) == NULL)
 		return;
-	while (fscanf(f, "%llu %63s", &ino, name) == 2)
+	while (fscanf(f, "%llu %159s", &ino, name) == 2)
 		name_slot(l, name)->durable = ino;
 	fclose(f);
 }
@@ -105,6 +152,27 @@ shadow_all(const char *dir)
 	fclose(f);
 }
 
+/* The same, and its name is on disk as well.  Names of the parent are the
+ * test's own files, too. */
+static inline void
+shadow_named(const char *dir)
+{
+	char parent[300], to[340];
+	char *name;
+	FILE *f;
+
+	shadow_all(dir);
+	snprintf(parent, sizeof(parent), "%s", dir);
+	name = strrchr(parent, '/');
+	*name++ = '\0';
+	snprintf(to, sizeof(to), "%s/%llu.dir", shadow,
+	    (unsigned long long)inode_of(parent));
+	if ((f = fopen(to, "w")) == NULL)
+		bail("%s: cannot be written", to);
+	fprintf(f, "%llu %s\n", (unsigned long long)inode_of(dir), name);
+	fclose(f);
+}
+
 /* A whole file in memory, with one byte more; an absent one has none. */
 static inline uint8_t *
 slurp(const char *path, size_t *len)
@@ -124,19 +192,24 @@ slurp(const char *path, size_t *len)
 	return p;
 }
 
-/* now: a path by which the inode can be reached still, or NULL. */
 static inline void
-cut_file(uint64_t ino, const char *now, const char *to, unsigned keep)
+cut_file(struct inode *i, const char *to, unsigned keep)
 {
 	size_t old_len, new_len, len, sector = rnd(2) == 0 ? 512 : 4096;
 	uint8_t *old, *new, *p;
 	char path[340];
 	FILE *f;
 
+	if (i->after != NULL) {
+		if (link(i->after, to) != 0)
+			bail("%s: cannot be linked", to);
+		return;
+	}
+	i->after = strdup(to);
 	snprintf(path, sizeof(path), "%s/%llu", shadow,
-	    (unsigned long long)ino);
+	    (unsigned long long)i->number);
 	old = slurp(path, &old_len);
-	new = slurp(now != NULL ? now : path, &new_len);
+	new = slurp(i->live != NULL ? i->live : path, &new_len);
 	len = rnd(8) < keep ? new_len : old_len;
 	if (old_len != new_len && rnd(4) == 0)
 		len = old_len < new_len ?
@@ -168,40 +241,49 @@ cut_name(const struct name *n, unsigned keep)
 	return n->durable == n->now || rnd(8) < keep ? n->now : n->durable;
 }
 
+static inline int
+inode_is_dir(const struct inode *i)
+{
+	char path[340];
+	struct stat st;
+
+	if (i->live != NULL)
+		return stat(i->live, &st) == 0 && S_ISDIR(st.st_mode);
+	snprintf(path, sizeof(path), "%s/%llu.dir", shadow,
+	    (unsigned long long)i->number);
+	return access(path, F_OK) == 0;
+}
+
 /*
- * Make `to` what is left of the directory `now`, but for a name shm.  keep:
- * in 8, how much of what is not certain.
+ * Make `to` what is left of a directory, but for a name shm.  keep: in 8, how
+ * much of what is not certain.  One that was renamed has one name.
  */
 static inline void
-cut_dir(const char *now, const char *to, unsigned keep)
+cut_dir(struct inode *dir, const char *to, unsigned keep)
 {
 	struct names l = { .n = 0 };
 
+	if (dir->after != NULL)
+		return;
+	dir->after = strdup(to);
 	if (mkdir(to, 0777) != 0)
 		bail("%s: cannot be made", to);
-	names_now(&l, now);
-	names_durable(&l, inode_of(now));
+	if (dir->live != NULL)
+		names_now(&l, dir->live);
+	names_durable(&l, dir->number);
 	for (int i = 0; i < l.n; i++) {
-		uint64_t ino = cut_name(&l.name[i], keep);
-		char from[PATH_MAX], out[PATH_MAX];
-		const char *live = NULL;
-		struct stat st;
+		uint64_t number = cut_name(&l.name[i], keep);
+		char out[PATH_MAX];
+		struct inode *at;
 
-		if (ino == 0 || strcmp(l.name[i].name, "shm") == 0)
+		if (number == 0 || strcmp(l.name[i].name, "shm") == 0)
 			continue;
-		/* The inode may have another name by now. */
-		for (int j = 0; j < l.n && live == NULL; j++)
-			if (l.name[j].now == ino) {
-				snprintf(from, sizeof(from), "%s/%s", now,
-				    l.name[j].name);
-				live = from;
-			}
 		snprintf(out, sizeof(out), "%s/%s", to, l.name[i].name);
-		if (live != NULL && stat(live, &st) == 0 &&
-		    S_ISDIR(st.st_mode))
-			cut_dir(live, out, keep);
+		at = inode_slot(number);
+		if (inode_is_dir(at))
+			cut_dir(at, out, keep);
 		else
-			cut_file(ino, live, out, keep);
+			cut_file(at, out, keep);
 	}
 }
 
@@ -213,6 +295,7 @@ cut_power(const char *dir)
 	unsigned keep = keeps[rnd(5)];
 	struct names l = { .n = 0 };
 	char parent[300], after[340];
+	uint64_t number;
 	char *name;
 
 	snprintf(parent, sizeof(parent), "%s", dir);
@@ -222,8 +305,11 @@ cut_power(const char *dir)
 	remove_tree(after);
 	names_now(&l, parent);
 	names_durable(&l, inode_of(parent));
-	if (inode_of(dir) != 0 && cut_name(name_slot(&l, name), keep) != 0)
-		cut_dir(dir, after, keep);
+	nftw(dir, inode_seen, 16, FTW_PHYS);
+	number = cut_name(name_slot(&l, name), keep);
+	if (number != 0)
+		cut_dir(inode_slot(number), after, keep);
+	inodes_forget();
 	remove_tree(dir);
 	rename(after, dir);
 	return keep;

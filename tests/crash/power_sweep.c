@@ -151,7 +151,6 @@ build_state(struct cut *c)
 {
 	char from[340];
 	struct outcome o;
-	FILE *f;
 
 	remove_tree(shadow);
 	remove_tree(c->db);
@@ -171,14 +170,7 @@ build_state(struct cut *c)
 	}
 	if (c->unsynced)
 		return;
-	/* Names of the parent are those of the test's own files, too. */
-	shadow_all(c->db);
-	snprintf(from, sizeof(from), "%s/%llu.dir", shadow,
-	    (unsigned long long)inode_of(scratch));
-	if ((f = fopen(from, "w")) == NULL)
-		bail("%s: cannot be written", from);
-	fprintf(f, "%llu db\n", (unsigned long long)inode_of(c->db));
-	fclose(f);
+	shadow_named(c->db);
 }
 
 static int shown;

@@ -1,8 +1,8 @@
 #!/bin/sh
 # repair_sweep: kevo-check --repair is killed before or after each of its
-# system calls, or the call fails.  Whatever happens, the next repair ends in
-# the same records as one that nothing disturbs, and no byte of a damaged file
-# is gone.
+# system calls, or the call fails, or the power does.  Whatever happens, the
+# next repair ends in the same records as one that nothing disturbs, and no
+# byte of a damaged file is gone.
 # shellcheck source=tests/crash/frame.sh
 . "$(dirname "$0")/frame.sh"
 begin repair 7 23
@@ -72,7 +72,7 @@ afresh() {
 
 look() {
 	case $2:$status in
-	kill*:137 | *:0 | *:1 | *:7[24567]) ;;
+	kill*:137 | power:137 | *:0 | *:1 | *:7[24567]) ;;
 	*)	echo "exit status $status: $(cat err)" ;;
 	esac
 	kevo-check -q --repair db >out 2>err
@@ -105,7 +105,7 @@ for name in a-log-table-FORMAT b-no-version c-version-table-LOCK; do
 		echo "# exit status $status: $(cat out err)"
 		result 1 "$name, undisturbed"
 	fi
-	for what in kill killafter EIO ENOSPC EIO:sticky short; do
+	for what in $(ways) EIO:sticky; do
 		sweep "$name" "$what" db kevo-check -q --repair db
 	done
 done

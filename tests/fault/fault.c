@@ -354,7 +354,8 @@ keep_entries(FILE *f, const char *path)
 	struct dirent *e;
 
 	while (d != NULL && (e = readdir(d)) != NULL)
-		if (e->d_name[0] != '.')
+		if (strcmp(e->d_name, ".") != 0 &&
+		    strcmp(e->d_name, "..") != 0)
 			fprintf(f, "%" PRIu64 " %s\n", (uint64_t)e->d_ino,
 			    e->d_name);
 	if (d != NULL)
