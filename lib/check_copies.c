@@ -233,7 +233,8 @@ look_at_slot(struct kv_check *ck, const char *name, void *arg)
 	int rc;
 
 	(void)arg;
-	if (strncmp(name, ".drop.", 6) == 0)
+	if (strncmp(name, KV_SLOTS_DROPPED,
+	    strlen(KV_SLOTS_DROPPED)) == 0)
 		return 0;
 	if (!kv_slots_name_ok(name))
 		return is_stray(ck, "slots", name);

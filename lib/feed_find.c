@@ -65,6 +65,21 @@ read_name(const struct kv_feed_place *p, int linked, const char *s,
 	return n->first <= p->active;
 }
 
+/* Of segments that were removed a power cut may give some back, and not the
+ * others: what is before a hole does not belong to the log. */
+static void
+forget_strays(struct names *l)
+{
+	size_t from = l->n;
+
+	while (from > 1 && l->v[from - 2].first + 1 == l->v[from - 1].first)
+		from--;
+	if (from <= 1)
+		return;
+	l->n -= from - 1;
+	memmove(l->v, l->v + from - 1, l->n * sizeof(l->v[0]));
+}
+
 static int
 list(const struct kv_feed_place *p, int linked, struct names *l)
 {
@@ -84,6 +99,8 @@ list(const struct kv_feed_place *p, int linked, struct names *l)
 	closedir(d);
 	if (rc == 0 && l->n > 1)
 		qsort(l->v, l->n, sizeof(l->v[0]), by_first);
+	if (rc == 0 && !linked)
+		forget_strays(l);
 	return rc;
 }
 

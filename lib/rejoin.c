@@ -392,7 +392,7 @@ forget_links(struct rejoin *r)
 		kv_slots_list_free(&l);
 	}
 	free(names.v);
-	return rc;
+	return rc != 0 ? rc : kv_slots_sync(&r->db->env, &r->db->dir);
 }
 
 /* ---- the second half: the history -------------------------------------- */

@@ -148,7 +148,7 @@ link_all(struct kevo *db)
 		return rc;
 	for (uint64_t c = oldest; c < active; c++)
 		kv_slots_keep(&db->dir, c);
-	return kv_sync_dir(&db->env, &db->dir, "slots");
+	return kv_slots_sync(&db->env, &db->dir);
 }
 
 /* What another slot has behind commit seq. */
@@ -195,13 +195,15 @@ drop_links(struct kevo *db, const char *name, uint64_t seq)
 	return 0;
 }
 
-/* A slot of this name may be there: 0 if it can be begun anew. */
+/* A slot of this name may be there: 0 if it can be begun anew.  *is_new: there
+ * is none. */
 static int
-is_free(struct kevo *db, const char *name)
+is_free(struct kevo *db, const char *name, int *is_new)
 {
 	struct kv_slots_info old;
 	int rc = kv_slots_look(db, name, &old);
 
+	*is_new = rc == KEVO_NOTFOUND;
 	if (rc == KEVO_NOTFOUND)
 		return 0;
 	if (rc == 0 && old.state != KV_SLOT_LOST &&
@@ -231,20 +233,14 @@ check_complete(struct kevo *db, const char *name, uint64_t seq)
 }
 
 static int
-create(struct kevo *db, const char *name, const struct kv_slots_note *want)
+fill(struct kevo *db, const char *name, const struct kv_slots_note *note,
+    const char *from)
 {
-	char from[KV_SLOTS_NAME_MAX + 1] = "";
-	struct kv_slots_note note = *want;
-	uint64_t seq;
+	uint64_t seq = note->confirmed.seq;
 	int rc;
 
-	if ((rc = begin_at(db, &want->confirmed, &note.confirmed,
-	    from)) != 0 || (rc = is_free(db, name)) != 0 ||
-	    (rc = kv_slots_make_dir(db, name)) != 0)
-		return rc;
-	note.contact_ns = 0;
-	seq = note.confirmed.seq;
-	if ((rc = kv_slots_write(db, name, &note)) != 0)
+	if ((rc = kv_slots_make_dir(db, name)) != 0 ||
+	    (rc = kv_slots_write(db, name, note)) != 0)
 		return rc;
 	/* Of one that was lost. */
 	kv_slots_unlink(db, name, "lost");
@@ -253,6 +249,28 @@ create(struct kevo *db, const char *name, const struct kv_slots_note *want)
 	    (rc = link_all(db)) != 0)
 		return rc;
 	return check_complete(db, name, seq);
+}
+
+static int
+create(struct kevo *db, const char *name, const struct kv_slots_note *want)
+{
+	char from[KV_SLOTS_NAME_MAX + 1] = "";
+	struct kv_slots_note note = *want;
+	struct kv_env why;
+	int rc, is_new;
+
+	if ((rc = begin_at(db, &want->confirmed, &note.confirmed,
+	    from)) != 0 || (rc = is_free(db, name, &is_new)) != 0)
+		return rc;
+	note.contact_ns = 0;
+	rc = fill(db, name, &note, from);
+	if (rc != 0 && is_new) {
+		/* Half of one could keep the log without a limit. */
+		why = db->env;
+		kv_slots_drop(db, name);
+		db->env = why;
+	}
+	return rc;
 }
 
 int
@@ -315,6 +333,22 @@ kv_slots_ack(struct kevo *db, const char *name, const struct kv_position *at)
 
 /* ---- dropping ---------------------------------------------------------- */
 
+/* Under a name that no slot has, nothing is linked to it any more.  Somebody
+ * else may be at it, too. */
+static int
+remove_hidden(struct kevo *db, const char *hidden)
+{
+	char path[KV_SLOTS_PATH];
+	int rc = kv_slots_remove_files(db, hidden);
+
+	kv_slots_path(path, hidden, "");
+	if (rc == 0 && unlinkat(db->dir.fd, path, AT_REMOVEDIR) != 0 &&
+	    errno != ENOENT)
+		rc = kv_fail_errno(&db->env, kv_path(&db->dir, path),
+		    "remove");
+	return rc;
+}
+
 int
 kv_slots_drop(struct kevo *db, const char *name)
 {
@@ -326,8 +360,7 @@ kv_slots_drop(struct kevo *db, const char *name)
 		return kv_result(db, bad_name(db, name));
 	if (kv_random(&random, sizeof(random)) != 0)
 		return kv_fail_errno(&db->env, "random numbers", "get");
-	/* Under a name that no slot has, nothing is linked to it any more. */
-	kv_name(hidden, ".drop.", random, "");
+	kv_name(hidden, KV_SLOTS_DROPPED, random, "");
 	kv_slots_path(from, name, "");
 	kv_slots_path(to, hidden, "");
 	if (renameat(db->dir.fd, from, db->dir.fd, to) != 0) {
@@ -335,8 +368,22 @@ kv_slots_drop(struct kevo *db, const char *name)
 		return kv_result(db, rc != 0 ? rc : kv_fail_errno(&db->env,
 		    kv_path(&db->dir, from), "remove"));
 	}
-	if ((rc = kv_slots_remove_files(db, hidden)) == 0 &&
-	    unlinkat(db->dir.fd, to, AT_REMOVEDIR) != 0)
-		rc = kv_fail_errno(&db->env, kv_path(&db->dir, to), "remove");
+	/* It must not come back with half of its files. */
+	if ((rc = kv_sync_dir(&db->env, &db->dir, "slots")) == 0)
+		rc = remove_hidden(db, hidden);
 	return kv_result(db, rc);
+}
+
+void
+kv_slots_forget(struct kevo *db)
+{
+	struct kv_env before = db->env;
+	struct kv_slots_names names;
+
+	if (kv_slots_dropped(&db->env, &db->dir, &names) == 0) {
+		for (size_t i = 0; i < names.n; i++)
+			remove_hidden(db, names.v[i]);
+		free(names.v);
+	}
+	db->env = before;	/* the caller's own message */
 }

@@ -115,6 +115,12 @@ void kv_slots_link(const struct kv_dir *dir,
 /* Before a segment's name in wal/ goes: are its links there? */
 void kv_slots_keep(const struct kv_dir *dir, uint64_t counter);
 
+/* And are they on disk?  The same of names that have gone.  0 or KEVO_EIO. */
+int kv_slots_sync(struct kv_env *env, const struct kv_dir *dir);
+
+/* Remove what killed processes have left of slots that were dropped. */
+void kv_slots_forget(struct kevo *db);
+
 /* Under WRITER, before a rotation: KEVO_EBUSY if a slot that stops writes is
  * at its limit. */
 int kv_slots_may_grow(struct kevo *db);

@@ -164,9 +164,18 @@ by_name(const void *a, const void *b)
 	return strcmp(a, b);
 }
 
-int
-kv_slots_names(struct kv_env *env, const struct kv_dir *dir,
-    struct kv_slots_names *out)
+static int
+is_dropped(const char *name)
+{
+	size_t n = strlen(KV_SLOTS_DROPPED);
+
+	return strncmp(name, KV_SLOTS_DROPPED, n) == 0 &&
+	    strlen(name) == n + 16;
+}
+
+static int
+list_names(struct kv_env *env, const struct kv_dir *dir,
+    int (*wanted)(const char *name), struct kv_slots_names *out)
 {
 	const char *name;
 	DIR *d;
@@ -178,7 +187,7 @@ kv_slots_names(struct kv_env *env, const struct kv_dir *dir,
 		return rc;
 	while (rc == 0 && (name = kv_list_next(env, dir, "slots", d,
 	    &rc)) != NULL) {
-		if (!kv_slots_name_ok(name))
+		if (!wanted(name))
 			continue;
 		rc = grow(env, &out->v, out->n, sizeof(out->v[0]));
 		if (rc == 0)
@@ -192,6 +201,20 @@ kv_slots_names(struct kv_env *env, const struct kv_dir *dir,
 	} else if (out->n > 0)
 		qsort(out->v, out->n, sizeof(out->v[0]), by_name);
 	return rc;
+}
+
+int
+kv_slots_names(struct kv_env *env, const struct kv_dir *dir,
+    struct kv_slots_names *out)
+{
+	return list_names(env, dir, kv_slots_name_ok, out);
+}
+
+int
+kv_slots_dropped(struct kv_env *env, const struct kv_dir *dir,
+    struct kv_slots_names *out)
+{
+	return list_names(env, dir, is_dropped, out);
 }
 
 /* ---- the log ----------------------------------------------------------- */

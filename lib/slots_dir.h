@@ -66,6 +66,12 @@ struct kv_slots_names {
 int kv_slots_names(struct kv_env *env, const struct kv_dir *dir,
     struct kv_slots_names *out);
 
+/* What is left of slots that are being dropped, or were, by a process that
+ * was killed; its names begin so. */
+#define KV_SLOTS_DROPPED	".drop."
+int kv_slots_dropped(struct kv_env *env, const struct kv_dir *dir,
+    struct kv_slots_names *out);
+
 /* ---- the log ----------------------------------------------------------- */
 
 /* Counter of the oldest segment that has a file, needed or not. */

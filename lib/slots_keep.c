@@ -63,6 +63,27 @@ kv_slots_keep(const struct kv_dir *dir, uint64_t counter)
 		kv_slots_link(dir, &h, next.first_seq - 1);
 }
 
+int
+kv_slots_sync(struct kv_env *env, const struct kv_dir *dir)
+{
+	struct kv_slots_names names;
+	char path[KV_SLOTS_PATH];
+	int rc;
+
+	if ((rc = kv_slots_names(env, dir, &names)) != 0)
+		return rc;
+	for (size_t i = 0; rc == 0 && i < names.n; i++) {
+		kv_slots_path(path, names.v[i], "");
+		rc = kv_sync_dir(env, dir, path);
+		/* It may have been dropped meanwhile. */
+		if (rc != 0 && faccessat(dir->fd, path, F_OK, 0) != 0 &&
+		    errno == ENOENT)
+			rc = 0;
+	}
+	free(names.v);
+	return rc;
+}
+
 /* ---- limits ------------------------------------------------------------ */
 
 static int

@@ -345,8 +345,12 @@ remove_segments(struct sweep *s)
 			end--;
 		}
 	}
+	/* What a slot needs of them has its other name on disk first. */
+	for (uint64_t c = low; c < end; c++)
+		kv_slots_keep(&db->dir, c);
+	if (low < end)
+		rc = kv_slots_sync(&db->env, &db->dir);
 	for (; rc == 0 && low < end; low++) {
-		kv_slots_keep(&db->dir, low);
 		kv_segment_name(name, low);
 		rc = remove_file(s, name);
 	}
@@ -418,6 +422,7 @@ kv_sweep(struct kv_work *w)
 		kv_spare_keep(w->db, s.v[0]);
 	forget_needed(&s);
 	kv_slots_limit(w->db);
+	kv_slots_forget(w->db);
 	kv_unlock_rebuild(w->db->lock_fd);
 	kv_txn_sweep(&w->db->dir);
 	return rc;

@@ -33,6 +33,7 @@ make_all() {
 	cp -a promote/db winner
 	cp -a archive rejoin/archive
 	kevo-walship promote -q winner --archive rejoin/archive
+	kevo-walship slot -q p create r1
 	commits 201 230 p
 	cp -a p rejoin/db
 	rm -rf rejoin/db/shm
@@ -86,6 +87,11 @@ acknowledged() {
 	[ "$(head -n 1 w/db/role)" = "$(head -n 1 "role.$1")" ] ||
 		echo 'the role is lost'
 	[ ! -e w/archive ] || kevo-walship verify -q w/archive 2>&1
+	for f in w/db/slots/r1/*.seg; do
+		[ -e "$f" ] || continue
+		f=${f##*-}
+		[ $((0x${f%.seg})) -le 200 ] || echo 'the slot has orphans'
+	done
 	[ "$1" != promote ] || cmp w/archive/epochs/00000002.epoch \
 		w/db/epochs/00000002.epoch 2>&1
 }
