@@ -452,8 +452,10 @@ int kevo_txn_abort(struct kevo_txn *t);
  * every function: reads see the database as of its beginning with all writes
  * of its processes on top; a put, delete or batch is added to it whole or not
  * at all, whenever the process is killed, and is seen by the others when the
- * call returns; conditions are checked on what is read.  Versions of records
- * that the transaction wrote, and those returned by what adds to it, are 0.
+ * call returns; conditions are checked on what is read.  Who reads much that
+ * others have just added may wait for one that is adding at that moment
+ * (KEVO_EBUSY, as below).  Versions of records that the transaction wrote, and
+ * those returned by what adds to it, are 0.
  * kevo_txn_begin() in such a handle is a transaction within the transaction:
  * its commit adds its writes in one step, its abort adds none, and meanwhile
  * others who write into the outer one wait (as long as kevo_options.wait_ms
