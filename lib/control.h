@@ -23,7 +23,7 @@ struct kv_dir;
 struct kv_ident;
 struct kv_conf;
 
-#define KV_CONTROL_LAYOUT	5
+#define KV_CONTROL_LAYOUT	6
 #define KV_CONTROL_LEN		8192
 
 /* Where the log ends: written in the idle slot of a pair, then chosen. */

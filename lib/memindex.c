@@ -20,8 +20,8 @@
 #include "memindex_node.h"
 #include "record.h"
 
-/* Version 1; sizes of a leaf and of the smallest node; unit of links. */
-#define KV_INDEX_LAYOUT	((uint32_t)1 << 24 | 16 << 16 | 32 << 8 | 8)
+/* Version 2; sizes of a leaf and of the smallest node; unit of links. */
+#define KV_INDEX_LAYOUT	((uint32_t)2 << 24 | 16 << 16 | 32 << 8 | 8)
 
 static const char magic[8] = { 'K', 'E', 'V', 'O', 'I', 'D', 'X', '1' };
 

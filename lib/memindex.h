@@ -44,10 +44,14 @@ struct kv_index_head {
 	uint64_t segment_hash;		/* hash in that segment's header */
 	_Atomic uint64_t size;		/* bytes of the arena that exist on
 					 * disk: grown before they are used */
-	_Atomic uint64_t end;		/* bytes used; stored before a node is
-					 * linked, so that no node is ever
-					 * handed out twice */
 	_Atomic uint32_t root;		/* link; 0: empty */
+	uint32_t pad;
+
+	/* Changed by each insertion, and of no interest to a reader: it has
+	 * a cache line of its own. */
+	_Alignas(64) _Atomic uint64_t end;	/* bytes used; stored before a
+					 * node is linked, so that no node
+					 * is ever handed out twice */
 	_Atomic uint32_t nodes11;	/* nodes that may still grow, by */
 	_Atomic uint32_t nodes24;	/* class: never too few, for */
 	_Atomic uint32_t nodes62;	/* kv_index_need() */

@@ -170,9 +170,9 @@ static const struct part {
 	{ "holder, version, settings", KV_CONTROL_BASE },
 }, index_parts[] = {
 	{ "index identity", offsetof(struct kv_index_head, size) },
-	{ "index size", offsetof(struct kv_index_head, end) },
-	{ "index end", offsetof(struct kv_index_head, root) },
-	{ "index root", offsetof(struct kv_index_head, nodes11) },
+	{ "index size", offsetof(struct kv_index_head, root) },
+	{ "index root", offsetof(struct kv_index_head, end) },
+	{ "index end", offsetof(struct kv_index_head, nodes11) },
 	{ "index counts", sizeof(struct kv_index_head) },
 };
 
