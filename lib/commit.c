@@ -43,6 +43,9 @@
 #define RESERVE_MIN	((uint64_t)64 << 10)
 #define RESERVE_MAX	((uint64_t)1 << 20)
 
+/* What is written goes to disk in parts of this. */
+#define WRITE_OUT	((uint64_t)4 << 20)
+
 const struct kv_tail *
 kv_tail(const struct kv_control *c)
 {
@@ -428,6 +431,34 @@ count_commit(struct kevo *db, const struct kevo_batch *b, uint64_t total,
 	db->began_ns = 0;
 }
 
+/*
+ * The sync at the end of a segment is waited for by all writers.  So that it
+ * finds little to do, the log goes to disk meanwhile, part by part, and each
+ * of them once: only behind the end of the log, where nothing is written
+ * again.  It is seen to by who completes a part, when it has left WRITER.
+ */
+static void
+note_complete(struct kevo *db, const struct kv_seg *s, uint64_t from,
+    uint64_t to)
+{
+	from -= from % WRITE_OUT;
+	to -= to % WRITE_OUT;
+	if (from < to)
+		db->complete = (struct kv_log_part) { s->counter, from, to };
+}
+
+void
+kv_log_write_out(struct kevo *db)
+{
+	struct kv_log_part part = db->complete;
+	const struct kv_view *v = db->view;
+	const struct kv_seg *s = v->seg[v->last - v->base];
+
+	db->complete.to = 0;
+	if (s != NULL && s->counter == part.segment && s->fd >= 0)
+		kv_write_out(s->fd, part.from, part.to - part.from);
+}
+
 int
 kv_append(struct kevo *db, struct kevo_batch *b, enum kevo_sync sync,
     uint64_t *seq)
@@ -459,6 +490,7 @@ kv_append(struct kevo *db, struct kevo_batch *b, enum kevo_sync sync,
 		    memory_order_relaxed);
 	atomic_store_explicit(&c->appended, t.seq, memory_order_release);
 	kv_clear_writing(c);					/* W6_CLEAR */
+	note_complete(db, s, t.off - total, t.off);
 	kv_count_unsynced(c, total);
 	count_commit(db, b, total, sync);
 	*seq = t.seq;

@@ -114,6 +114,9 @@ struct kevo {
 	int conf_due;		/* kevo.conf is to be published by who has
 				 * WRITER */
 	int rotated;		/* by the commit in hand */
+	struct kv_log_part {
+		uint64_t segment, from, to;
+	} complete;		/* by it: goes to disk; to 0: nothing */
 	uint64_t broken;	/* generation whose index files are missing */
 
 	uint64_t began_ns;	/* of kv_mono_ns(): when the commit in hand
@@ -437,6 +440,10 @@ int kv_log_room(struct kevo *db, uint64_t total, uint64_t nops,
  */
 int kv_append(struct kevo *db, struct kevo_batch *b, enum kevo_sync sync,
     uint64_t *seq);
+
+/* Let the system begin to write to disk what the commit in hand has completed
+ * of the log.  No lock is needed. */
+void kv_log_write_out(struct kevo *db);
 
 /* The active segment, mapped for appending if the handle may write. */
 int kv_active_seg(struct kevo *db, struct kv_seg **out);

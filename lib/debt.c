@@ -167,6 +167,8 @@ kv_finish_commit(struct kevo *db, uint64_t seq, enum kevo_sync sync)
 {
 	int rc = kv_publish(db, seq, sync);
 
+	if (db->complete.to != 0)
+		kv_log_write_out(db);
 	if (db->rotated) {
 		db->rotated = 0;
 		kv_slots_limit(db);
