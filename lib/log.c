@@ -10,6 +10,11 @@
 /* An index starts with this much and grows by at least as much. */
 #define INDEX_STEP	((uint64_t)64 << 10)
 
+/* From here on it grows by multiples of this, which is the size of a large page:
+ * there are fewer faults, and who goes through it at random finds addresses
+ * sooner. */
+#define INDEX_LARGE	((uint64_t)2 << 20)
+
 /*
  * A new file has its mode before its name is of use to anybody, whatever
  * the umask of the process that happens to create it.
@@ -116,12 +121,15 @@ kv_index_grow(struct kevo *db, struct kv_seg *s, uint64_t nops)
 	if (size / 4 > step)
 		step = size / 4;
 	want = end + need > size + step ? end + need : size + step;
-	want += INDEX_STEP - 1;
-	want -= want % INDEX_STEP;
+	step = want < INDEX_LARGE ? INDEX_STEP : INDEX_LARGE;
+	want += step - 1;
+	want -= want % step;
 	if (want > s->arena_mapped)
 		want = s->arena_mapped;
 	if (end + need > want)
 		return KV_RETRY;	/* the next segment has a fresh one */
+	if (want >= INDEX_LARGE)
+		kv_map_in_large(s->arena, (size_t)s->arena_mapped);
 	if (s->idx_fd >= 0) {
 		kv_index_name(name, h->generation, s->counter);
 		rc = kv_reserve(&db->env, s->idx_fd, kv_path(&db->dir, name),
