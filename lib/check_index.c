@@ -43,6 +43,14 @@ is_superseded(const struct compare *c, const struct kv_walk *w,
 	    && klen == op->klen && memcmp(key, op->key, klen) == 0;
 }
 
+/* A key that its filter lets not pass is not there for a reader. */
+static int
+may_have(const struct compare *c, const struct kv_op *op)
+{
+	return kv_index_may_have(&c->s->ix, kv_table_key_hash(
+	    c->ck->db.ctl->id, op->key, op->klen));
+}
+
 /* 1 if the index leads to each operation of the record, 0 if not. */
 static int
 leads_to(struct compare *c, const struct kv_walk *w)
@@ -54,8 +62,8 @@ leads_to(struct compare *c, const struct kv_walk *w)
 
 	for (off += KV_PAYLOAD_HEAD; count > 0; count--, off += op.len) {
 		if (kv_op_decode(c->s->log, c->s->log_len, off, &op) != 0 ||
-		    kv_index_find(&c->s->ix, op.key, op.klen, w->seq,
-		    &hit) != 1)
+		    !may_have(c, &op) || kv_index_find(&c->s->ix, op.key,
+		    op.klen, w->seq, &hit) != 1)
 			return 0;
 		if (hit.seq == w->seq && hit.off == off)
 			c->found++;

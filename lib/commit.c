@@ -472,6 +472,8 @@ kv_append(struct kevo *db, struct kevo_batch *b, enum kevo_sync sync,
 
 	if ((rc = kv_log_room(db, total, b->count, &s)) != 0)
 		return rc;
+	kv_index_expect(&s->ix, b->buf, b->len, KV_FRAME_LEN +
+	    KV_PAYLOAD_HEAD);
 	t = *kv_tail(c);
 	finish_record(b, &t, s->head.nonce, atomic_load_explicit(&c->synced,
 	    memory_order_relaxed), &time_ns);

@@ -262,9 +262,10 @@ int kv_view_overtaken(struct kevo *db, const struct kv_view *v);
 int kv_view_lost(struct kevo *db, const struct kv_view *v, const char *what,
     uint64_t number);
 
-/* 1 with *seq and *op set, 0 absent, KV_RETRY or an error. */
+/* 1 with *seq and *op set, 0 absent, KV_RETRY or an error.  hash is that of
+ * kv_table_key_hash(). */
 int kv_tables_get(struct kevo *db, struct kv_view *v, const void *key,
-    size_t klen, uint64_t *seq, struct kv_op *op);
+    size_t klen, uint64_t hash, uint64_t *seq, struct kv_op *op);
 
 /* Decompressed blocks of this handle; NULL: out of memory. */
 struct kv_cache *kv_db_cache(struct kevo *db);
@@ -401,6 +402,10 @@ enum kevo_sync kv_sync_mode(const struct kevo *db, enum kevo_sync sync);
  */
 int kv_segment_create(struct kv_env *env, const struct kv_dir *dir,
     uint32_t mode, struct kv_segment_head *h);
+
+/* Bytes of the filter in its index.  The first segment has none: a database
+ * that is so small should stay so. */
+uint32_t kv_filter_for(const struct kv_segment_head *h);
 
 /* Create an index file for it with room for need bytes of nodes. */
 int kv_index_create(struct kv_env *env, const struct kv_dir *dir,

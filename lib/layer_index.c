@@ -26,7 +26,7 @@ format_arena(struct kv_layer *l, struct kv_tree *x, uint64_t number)
 	if (rc != 0)
 		return rc;
 	memset(x->arena.p, 0, KV_INDEX_HEAD_LEN);
-	kv_index_format(x->arena.p, x->arena.room, number, 0, 0);
+	kv_index_format(x->arena.p, x->arena.room, number, 0, 0, 0);
 	kv_tree_settle(x);
 	return 0;
 }

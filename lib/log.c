@@ -10,7 +10,7 @@
 /* An index starts with this much and grows by at least as much. */
 #define INDEX_STEP	((uint64_t)64 << 10)
 
-/* From here on it grows by multiples of this, which is the size of a large page:
+/* From here on it grows by multiples of this, the size of a large page:
  * there are fewer faults, and who goes through it at random finds addresses
  * sooner. */
 #define INDEX_LARGE	((uint64_t)2 << 20)
@@ -73,12 +73,19 @@ kv_segment_create(struct kv_env *env, const struct kv_dir *dir, uint32_t mode,
 	return rc;
 }
 
+uint32_t
+kv_filter_for(const struct kv_segment_head *h)
+{
+	return h->counter > 1 ? kv_index_filter_len(h->capacity) : 0;
+}
+
 int
 kv_index_create(struct kv_env *env, const struct kv_dir *dir, uint32_t mode,
     uint64_t generation, const struct kv_segment_head *h, uint64_t need)
 {
 	char name[KV_INDEX_NAME_LEN];
-	uint64_t size = KV_INDEX_HEAD_LEN + need + INDEX_STEP;
+	uint32_t filter = kv_filter_for(h);
+	uint64_t size = KV_INDEX_HEAD_LEN + filter + need + INDEX_STEP;
 	const char *full;
 	void *p;
 	int fd, rc;
@@ -92,7 +99,8 @@ kv_index_create(struct kv_env *env, const struct kv_dir *dir, uint32_t mode,
 	if (rc == 0)
 		rc = kv_map(env, fd, full, (size_t)size, 1, &p);
 	if (rc == 0) {
-		kv_index_format(p, size, generation, h->counter, h->hash);
+		kv_index_format(p, size, generation, h->counter, h->hash,
+		    filter);
 		kv_unmap(p, (size_t)size);
 	}
 	close(fd);

@@ -27,7 +27,7 @@ static const char magic[8] = { 'K', 'E', 'V', 'O', 'I', 'D', 'X', '1' };
 
 void
 kv_index_format(void *arena, uint64_t size, uint64_t generation,
-    uint64_t segment, uint64_t segment_hash)
+    uint64_t segment, uint64_t segment_hash, uint32_t filter)
 {
 	struct kv_index_head *h = arena;
 
@@ -37,8 +37,9 @@ kv_index_format(void *arena, uint64_t size, uint64_t generation,
 	h->generation = generation;
 	h->segment = segment;
 	h->segment_hash = segment_hash;
+	h->filter = filter;
 	atomic_store_explicit(&h->size, size, memory_order_relaxed);
-	atomic_store_explicit(&h->end, KV_INDEX_HEAD_LEN,
+	atomic_store_explicit(&h->end, KV_INDEX_HEAD_LEN + filter,
 	    memory_order_relaxed);
 	atomic_store_explicit(&h->root, 0, memory_order_release);
 }
@@ -484,7 +485,8 @@ kv_index_insert(struct kv_index *ix, uint64_t seq, uint32_t off)
 	if (key_off + p.klen > UINT32_MAX)
 		return -1;
 	p.key_off = (uint32_t)key_off;
-
+	if (ix->filter != NULL)
+		kv_filter_add(ix, p.key, p.klen);
 	slot = &kv_arena_head(&p.v)->root;
 	while (rc > 0) {
 		if ((link = kv_link_load(slot)) == 0)

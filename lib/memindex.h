@@ -45,7 +45,8 @@ struct kv_index_head {
 	_Atomic uint64_t size;		/* bytes of the arena that exist on
 					 * disk: grown before they are used */
 	_Atomic uint32_t root;		/* link; 0: empty */
-	uint32_t pad;
+	uint32_t filter;		/* bytes of the filter behind the head,
+					 * a power of two; 0: there is none */
 
 	/* Changed by each insertion, and of no interest to a reader: it has
 	 * a cache line of its own. */
@@ -64,6 +65,9 @@ struct kv_index {
 				 * head's size says, which grows */
 	const uint8_t *log;	/* the mapped segment, or a buffer */
 	uint64_t log_len;	/* bytes of it that may be touched */
+	_Atomic uint64_t *filter;	/* in the arena; NULL: none */
+	uint64_t filter_mask;	/* its words less one */
+	uint64_t seed;		/* of the hashes in it */
 };
 
 /* One version of a key. */
@@ -74,10 +78,59 @@ struct kv_index_hit {
 
 /*
  * Write a head into a zeroed arena of size bytes (at least
- * KV_INDEX_HEAD_LEN).
+ * KV_INDEX_HEAD_LEN, and what the filter takes).
  */
 void kv_index_format(void *arena, uint64_t size, uint64_t generation,
-    uint64_t segment, uint64_t segment_hash);
+    uint64_t segment, uint64_t segment_hash, uint32_t filter);
+
+/*
+ * The filter: two bits of a word for each key that was ever inserted, set
+ * before the key is linked and never cleared.  So whoever finds one of them
+ * clear need not go down the tree, which for an absent key would cost as many
+ * cache misses as for one that is there.  A writer killed in between leaves a
+ * key that passes and is not found.
+ *
+ * kv_index_filter_len() is a good length of one for a segment of that
+ * capacity.  kv_index_use_filter() makes the one of filter bytes that an arena
+ * was formatted with known to ix: to insert into such an arena that is a must.
+ * seed is that of the hashes, which are kv_hash().  0, or -1 if the head names
+ * another length, or one that the first len bytes have no room for.
+ */
+uint32_t kv_index_filter_len(uint64_t capacity);
+int kv_index_use_filter(struct kv_index *ix, uint32_t filter, uint64_t len,
+    uint64_t seed);
+
+static inline uint64_t
+kv_filter_bits(uint64_t key_hash)
+{
+	return (uint64_t)1 << (key_hash & 63) |
+	    (uint64_t)1 << (key_hash >> 6 & 63);
+}
+
+static inline _Atomic uint64_t *
+kv_filter_word(const struct kv_index *ix, uint64_t key_hash)
+{
+	return &ix->filter[key_hash >> 32 & ix->filter_mask];
+}
+
+/* Add a key.  kv_index_insert() does. */
+void kv_filter_add(const struct kv_index *ix, const uint8_t *key,
+    uint32_t klen);
+
+/* The operation at off of buf is about to be inserted: its word of the filter
+ * may come while its record is made. */
+void kv_index_expect(const struct kv_index *ix, const uint8_t *buf,
+    uint64_t len, uint64_t off);
+
+/* 0 if no key of this hash is in the index. */
+static inline int
+kv_index_may_have(const struct kv_index *ix, uint64_t key_hash)
+{
+	uint64_t bits = kv_filter_bits(key_hash);
+
+	return ix->filter == NULL || (atomic_load_explicit(kv_filter_word(ix,
+	    key_hash), memory_order_relaxed) & bits) == bits;
+}
 
 /*
  * Check the head of an arena of which file_len bytes exist.  Returns 0, or

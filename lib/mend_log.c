@@ -25,7 +25,7 @@ begin_index(struct run *r, const struct kv_log_file *f)
 	if (r->ix.arena == NULL)
 		return kv_fail(&r->m->ck->db.env, KEVO_ENOMEM,
 		    "out of memory");
-	kv_index_format(r->ix.arena, room, 0, f->counter, 0);
+	kv_index_format(r->ix.arena, room, 0, f->counter, 0, 0);
 	r->ix.arena_len = room;
 	r->ix.log = f->b;
 	r->ix.log_len = f->len;

@@ -127,8 +127,9 @@ open_index(struct kv_build *b, struct kv_seg *s)
 		if (s->arena == NULL)
 			return kv_fail(&db->env, KEVO_ENOMEM,
 			    "out of memory for a private index");
-		kv_index_format(s->arena, KV_INDEX_HEAD_LEN, b->generation,
-		    s->counter, s->head.hash);
+		kv_index_format(s->arena, KV_INDEX_HEAD_LEN +
+		    kv_filter_for(&s->head), b->generation, s->counter,
+		    s->head.hash, kv_filter_for(&s->head));
 	} else {
 		rc = kv_index_create(&db->env, &db->dir, b->ident->mode,
 		    b->generation, &s->head, 0);
@@ -148,6 +149,8 @@ open_index(struct kv_build *b, struct kv_seg *s)
 	s->ix.arena_len = s->arena_mapped;
 	s->ix.log = s->log;
 	s->ix.log_len = s->log_len;
+	kv_index_use_filter(&s->ix, kv_filter_for(&s->head), s->arena_mapped,
+	    get_le64(b->ident->id));
 	return 0;
 }
 

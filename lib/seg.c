@@ -16,7 +16,8 @@ kv_index_name(char buf[KV_INDEX_NAME_LEN], uint64_t generation,
 uint64_t
 kv_index_space(uint64_t capacity)
 {
-	uint64_t n = capacity * 32 + ((uint64_t)1 << 20);
+	uint64_t n = capacity * 32 + kv_index_filter_len(capacity) +
+	    ((uint64_t)1 << 20);
 
 	return n < KV_INDEX_ARENA_MAX ? n : KV_INDEX_ARENA_MAX;
 }
@@ -73,6 +74,14 @@ map_log(struct kevo *db, struct kv_seg *s, int writable)
 }
 
 static int
+not_this_index(struct kevo *db, const char *full)
+{
+	return kv_fail(&db->env, KEVO_ECORRUPT, "%s: damaged: not the index "
+	    "of this segment; remove %s/shm when no process uses the "
+	    "database", full, db->path);
+}
+
+static int
 map_index(struct kevo *db, struct kv_seg *s, uint64_t generation,
     int writable)
 {
@@ -116,13 +125,14 @@ map_index(struct kevo *db, struct kv_seg *s, uint64_t generation,
 		return rc;
 	if (kv_index_check(h, size) != 0 || h->generation != generation ||
 	    h->segment != s->counter || h->segment_hash != s->head.hash)
-		return kv_fail(&db->env, KEVO_ECORRUPT, "%s: damaged: not "
-		    "the index of this segment; remove %s/shm when no "
-		    "process uses the database", full, db->path);
+		return not_this_index(db, full);
 	s->ix.arena = s->arena;
 	s->ix.arena_len = s->arena_mapped;
 	s->ix.log = s->log;
 	s->ix.log_len = s->log_len;
+	if (kv_index_use_filter(&s->ix, kv_filter_for(&s->head), size,
+	    get_le64(db->ctl->id)) != 0)
+		return not_this_index(db, full);
 	if (!writable)
 		kv_seg_close_files(s);
 	return 0;

@@ -382,6 +382,7 @@ int
 kv_lookup(struct kevo *db, struct kv_view *v, uint64_t seq, const void *key,
     size_t klen, struct kevo_record *rec)
 {
+	uint64_t hash = kv_table_key_hash(db->ctl->id, key, klen);
 	struct kv_index_hit hit;
 	struct kv_seg *s;
 	struct kv_op op;
@@ -392,6 +393,8 @@ kv_lookup(struct kevo *db, struct kv_view *v, uint64_t seq, const void *key,
 	for (uint64_t c = v->last; c >= v->first; c--) {
 		if ((rc = kv_view_seg(db, v, c, &s)) != 0)
 			return rc;
+		if (!kv_index_may_have(&s->ix, hash))
+			continue;
 		rc = kv_index_find(&s->ix, key, klen, seq, &hit);
 		if (rc == 0)
 			continue;
@@ -402,7 +405,7 @@ kv_lookup(struct kevo *db, struct kv_view *v, uint64_t seq, const void *key,
 	}
 	if (v->version->ntables == 0)
 		return KEVO_NOTFOUND;
-	if ((rc = kv_tables_get(db, v, key, klen, &hit.seq, &op)) != 1)
+	if ((rc = kv_tables_get(db, v, key, klen, hash, &hit.seq, &op)) != 1)
 		return rc == 0 ? KEVO_NOTFOUND : rc;
 	return kv_record_of(key, klen, hit.seq, &op, rec);
 }

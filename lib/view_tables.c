@@ -297,10 +297,9 @@ get_from(struct kevo *db, struct kv_view *v, uint32_t i, const void *key,
 
 int
 kv_tables_get(struct kevo *db, struct kv_view *v, const void *key,
-    size_t klen, uint64_t *seq, struct kv_op *op)
+    size_t klen, uint64_t hash, uint64_t *seq, struct kv_op *op)
 {
 	const struct kv_version *ver = v->version;
-	uint64_t hash = kv_table_key_hash(db->ctl->id, key, klen);
 	uint32_t i;
 	int rc;
 

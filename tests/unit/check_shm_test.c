@@ -46,6 +46,36 @@ begin_live(char name[64], uint64_t *len)
 	index_name(name, len);
 }
 
+static uint32_t
+filter_of(const char *name)
+{
+	struct kv_index_head h = { .filter = 0 };
+	char full[320];
+	FILE *f;
+
+	snprintf(full, sizeof(full), "%s/%s", path, name);
+	if ((f = fopen(full, "r")) == NULL)
+		tap_bail("%s: %s", full, strerror(errno));
+	expect(fread(&h, sizeof(h), 1, f) == 1);
+	fclose(f);
+	return h.filter;
+}
+
+/* Without its bits in the filter a key is not there for a reader. */
+static void
+test_filter(const char *name)
+{
+	struct kevo_check_result out;
+	static const uint8_t none[4096];
+	uint32_t len = filter_of(name);
+
+	expect(len >= 64 && len <= sizeof(none));
+	overwrite(name, KV_INDEX_HEAD_LEN, none, len);
+	expect(check(0, &out) == KEVO_FALSE && names(name, UINT64_MAX));
+	expect(check(KEVO_CHECK_REPAIR, &out) == KEVO_FALSE && out.repaired);
+	compare();
+}
+
 static void
 test_index(void)
 {
@@ -76,6 +106,8 @@ test_index(void)
 		compare();
 	}
 	expect(found_some > 0);
+	begin_live(name, &len);
+	test_filter(name);
 	begin_live(name, &len);
 	drop(name);
 	expect(check(0, &out) == KEVO_FALSE && names(name, UINT64_MAX));

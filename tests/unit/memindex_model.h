@@ -115,8 +115,9 @@ world_init(struct world *w, uint64_t arena_len, uint64_t log_len)
 	w->log = w->ix.arena + arena_len;
 	w->ix.log = w->log;
 	w->ix.log_len = log_len;
+	w->ix.filter = NULL;
 	w->log_used = 0;
-	kv_index_format(w->ix.arena, arena_len, 1, 2, 3);
+	kv_index_format(w->ix.arena, arena_len, 1, 2, 3, 0);
 }
 
 static inline void

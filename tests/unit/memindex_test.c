@@ -3,6 +3,7 @@
  *
  * KEVO_SEED repeats a run.  With --bench it measures instead.
  */
+#include "hash.h"
 #include "memindex_model.h"
 
 /* ---- random insertions ------------------------------------------------- */
@@ -221,6 +222,69 @@ test_deep(void)
 	report(&t);
 }
 
+/* ---- the filter -------------------------------------------------------- */
+
+static uint64_t
+hash_of(const struct world *w, uint32_t n)
+{
+	char key[16];
+
+	return kv_hash(key, (size_t)snprintf(key, sizeof(key), "%u", n),
+	    w->ix.seed);
+}
+
+static uint32_t
+count_passing(const struct world *w, uint32_t from, uint32_t to)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = from; i < to; i++)
+		n += kv_index_may_have(&w->ix, hash_of(w, i)) != 0;
+	return n;
+}
+
+static void
+insert_numbers(struct test *t, struct world *w, uint32_t from, uint32_t to)
+{
+	char key[16];
+
+	for (uint32_t i = from; i < to; i++) {
+		snprintf(key, sizeof(key), "%u", i);
+		put(t, w, key, i + 1);
+	}
+}
+
+static void
+test_filter(void)
+{
+	struct test t = { "memindex: a filter lets every key pass, and few "
+	    "others", 0 };
+	const uint32_t len = kv_index_filter_len(1 << 20);
+	struct world w;
+
+	check(&t, len == 8192 && kv_index_filter_len(0) == 64);
+	check(&t, kv_index_filter_len(~(uint64_t)0) == 8 << 20);
+	world_init(&w, 4 << 20, 1 << 20);
+	check(&t, kv_index_use_filter(&w.ix, len, 4 << 20, 9) == -1);
+	check(&t, kv_index_use_filter(&w.ix, 0, 4 << 20, 9) == 0);
+	check(&t, w.ix.filter == NULL && kv_index_may_have(&w.ix, 1));
+	kv_index_format(w.ix.arena, 4 << 20, 1, 2, 3, len);
+	check(&t, w.head->end == KV_INDEX_HEAD_LEN + len);
+	check(&t, kv_index_use_filter(&w.ix, len, KV_INDEX_HEAD_LEN + len - 1,
+	    9) == -1 && w.ix.filter == NULL);
+	check(&t, kv_index_use_filter(&w.ix, len, KV_INDEX_HEAD_LEN + len,
+	    9) == 0);
+	check(&t, count_passing(&w, 0, 10000) == 0);
+	insert_numbers(&t, &w, 0, 5000);
+	check(&t, count_passing(&w, 0, 5000) == 5000);
+	check(&t, count_passing(&w, 5000, 10000) < 500);
+	insert_numbers(&t, &w, 5000, 10000);
+	check(&t, count_passing(&w, 0, 10000) == 10000);
+	check(&t, kv_index_check(w.ix.arena, 4 << 20) == 0);
+	world_release(&w);
+	report(&t);
+}
+
 /* ---- measurement ------------------------------------------------------- */
 
 static void
@@ -312,13 +376,14 @@ main(int argc, char *argv[])
 
 	if (argc > 1 && strcmp(argv[1], "--bench") == 0)
 		return bench();
-	printf("1..%d\n# KEVO_SEED=%llu\n", SHAPES + 5,
+	printf("1..%d\n# KEVO_SEED=%llu\n", SHAPES + 6,
 	    (unsigned long long)seed);
 	test_versions();
 	test_head();
 	test_full();
 	test_need();
 	test_deep();
+	test_filter();
 	for (i = 0; i < SHAPES; i++)
 		test_random((enum shape)i);
 	return failures != 0;
