@@ -209,8 +209,9 @@ int kv_get_now(struct kevo *db, const void *key, size_t klen,
     struct kevo_record *rec);
 
 /*
- * Look a key up at seq.  Returns 0 with *rec set, KEVO_NOTFOUND (absent,
- * deleted or expired), KV_RETRY or an error.
+ * Look a key up at seq.  Returns 0 with *rec set, KEVO_NOTFOUND (absent or
+ * deleted), KV_RETRY or an error.  Whether it has expired is another question,
+ * to be asked of kv_unexpired(), as of the record of each of these functions.
  */
 int kv_lookup(struct kevo *db, struct kv_view *v, uint64_t seq,
     const void *key, size_t klen, struct kevo_record *rec);
@@ -219,12 +220,15 @@ int kv_lookup(struct kevo *db, struct kv_view *v, uint64_t seq,
 int kv_lookup_newest(struct kevo *db, const void *key, size_t klen,
     struct kevo_record *rec);
 
-/*
- * The record that an operation is, or KEVO_NOTFOUND if it deletes the key or
- * has expired.
- */
+/* The record that an operation is, or KEVO_NOTFOUND if it deletes the key. */
 int kv_record_of(const void *key, size_t klen, uint64_t seq,
     const struct kv_op *op, struct kevo_record *rec);
+
+/*
+ * rc, with its record if it is 0; but KEVO_NOTFOUND if that has expired by
+ * now_ns; 0: by the clock.  A transaction or snapshot has one now for all.
+ */
+int kv_unexpired(int rc, const struct kevo_record *rec, uint64_t now_ns);
 
 /* ---- open.c: is it fit for use? ----------------------------------------- */
 

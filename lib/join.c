@@ -28,7 +28,7 @@ values_of(int kind)
 	case KV_JOIN_LAYER_AT:
 		return 3;
 	case KV_JOIN_SNAPSHOT:
-		return 5;
+		return 6;
 	}
 	return 0;
 }
@@ -182,13 +182,15 @@ join_layers(struct kevo *db, uint64_t number)
 		*at = l;
 		at = &l->below;
 		if (above != NULL && (l->head->depth + 1 !=
-		    above->head->depth || l->head->seq != above->head->seq))
+		    above->head->depth || l->head->seq != above->head->seq ||
+		    l->head->now_ns != above->head->now_ns))
 			return kv_fail(&db->env, KEVO_ECORRUPT, "%s: the "
 			    "transaction's file is damaged", db->path);
 		above = l;
 		number = l->head->parent;
 	}
 	j->seq = j->top->head->seq;
+	j->now_ns = j->top->head->now_ns;
 	return 0;
 }
 
@@ -198,6 +200,7 @@ hold_snapshot(struct kevo *db)
 	struct kv_join *j = db->join;
 
 	j->seq = j->value[KV_JOIN_SEQ];
+	j->now_ns = j->value[KV_JOIN_NOW];
 	j->life = j->value[KV_JOIN_LIFE];
 	/* Who made it holds it too: so there is no time without a pin. */
 	j->pinned = kv_pin_take(db, j->value[KV_JOIN_VERSION]);
@@ -331,7 +334,7 @@ kv_join_get(struct kevo *db, const void *key, size_t klen,
 		over = kv_join_check(db);
 		/* A handle that has warmed up has forgotten the value. */
 	} while (over == 0 && cold && db->cold == NULL);
-	return over != 0 ? over : rc;
+	return over != 0 ? over : kv_unexpired(rc, rec, db->join->now_ns);
 }
 
 /* ---- writing ----------------------------------------------------------- */

@@ -10,7 +10,7 @@
  *   m  a snapshot of one: the same, how far its operations go, and a byte of
  *      PINS
  *   r  a snapshot of the database: commit, version, oldest and newest
- *      segment, and a byte of PINS
+ *      segment, a byte of PINS, and its clock
  *
  * The byte is locked by who keeps the snapshot, for as long as it does.
  *
@@ -44,7 +44,8 @@ enum kv_join_value {
 	KV_JOIN_FIRST = 2,
 	KV_JOIN_ACTIVE = 3,
 	KV_JOIN_LIFE = 4,
-	KV_JOIN_VALUES = 5
+	KV_JOIN_NOW = 5,
+	KV_JOIN_VALUES = 6
 };
 
 struct kv_join {
@@ -52,6 +53,7 @@ struct kv_join {
 	uint64_t value[KV_JOIN_VALUES];
 	int read_only;		/* the handle was opened for reading */
 	uint64_t seq;		/* the commit to read at */
+	uint64_t now_ns;	/* the clock for what expires */
 	uint64_t life;		/* of a snapshot, else 0 */
 	int pinned;		/* its version */
 	struct kv_layer *top;	/* the innermost transaction, or NULL */
@@ -81,6 +83,13 @@ static inline int
 kv_join_is_fixed(const struct kevo *db)
 {
 	return db->join != NULL && db->join->kind == KV_JOIN_SNAPSHOT;
+}
+
+/* The clock of what begins in this handle: its transaction's, or now. */
+static inline uint64_t
+kv_begin_now(const struct kevo *db)
+{
+	return db->join != NULL ? db->join->now_ns : kv_now_ns();
 }
 
 /* What a read of now sees: the layers, and how far. */

@@ -17,6 +17,7 @@ struct kevo_snapshot {
 	struct kevo *db;
 	struct kv_view *view;
 	uint64_t seq;
+	uint64_t now_ns;	/* its clock, for what expires */
 	struct kv_layer *top;	/* of a transaction that the handle joined */
 	struct kv_reach reach;
 };
@@ -104,8 +105,9 @@ peek_at(struct kevo *db, const struct kevo_snapshot *snap, const void *key,
 
 	if (rc == 0)
 		rc = kv_layers_get(snap->top, &snap->reach, key, klen, rec);
-	return rc != KEVO_FALSE ? rc : kv_lookup(db, snap->view, snap->seq,
-	    key, klen, rec);
+	if (rc == KEVO_FALSE)
+		rc = kv_lookup(db, snap->view, snap->seq, key, klen, rec);
+	return kv_unexpired(rc, rec, snap->now_ns);
 }
 
 static int
@@ -120,7 +122,7 @@ peek(struct kevo *db, const struct kevo_snapshot *snap, const void *key,
 	if (snap != NULL)
 		return peek_at(db, snap, key, klen, rec);
 	return db->join != NULL ? kv_join_get(db, key, klen, rec) :
-	    kv_get_now(db, key, klen, rec);
+	    kv_unexpired(kv_get_now(db, key, klen, rec), rec, 0);
 }
 
 int
@@ -168,6 +170,7 @@ new_snapshot(struct kevo *db, struct kevo_snapshot **out)
 		s->top = db->join->top;
 		rc = kv_join_look(db, &s->reach);
 	}
+	s->now_ns = kv_begin_now(db);
 	if (rc == 0)
 		rc = kv_view_take(db, &s->view, &s->seq);
 	if (rc == 0 && (rc = kv_join_check(db)) != 0)
@@ -247,9 +250,11 @@ kevo_iter_new(struct kevo *db, const struct kevo_snapshot *snap,
 		scope.seq = snap->seq;
 		scope.top = snap->top;
 		scope.reach = &snap->reach;
+		scope.now_ns = snap->now_ns;
 	} else if (rc == 0) {
 		if (db->join != NULL) {
 			scope.top = db->join->top;
+			scope.now_ns = db->join->now_ns;
 			rc = kv_join_look(db, &reach);
 		}
 		if (rc == 0)
@@ -270,7 +275,7 @@ check_cond(struct kevo *db, const void *key, size_t klen,
     const struct kevo_cond *cond)
 {
 	struct kevo_record rec;
-	int rc = kv_lookup_newest(db, key, klen, &rec);
+	int rc = kv_unexpired(kv_lookup_newest(db, key, klen, &rec), &rec, 0);
 
 	if (rc < 0 || rc == KV_RETRY)
 		return rc;

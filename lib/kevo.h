@@ -214,14 +214,15 @@ int kevo_peek(struct kevo *db, const struct kevo_snapshot *snap,
 
 /*
  * Keep the database as of now readable for as long as the snapshot lives.
- * It costs writers nothing and needs no space of its own.
+ * It costs writers nothing and needs no space of its own.  Its clock stands
+ * still: what had not expired when it was taken stays in it.
  */
 int kevo_snapshot_new(struct kevo *db, struct kevo_snapshot **out);
 void kevo_snapshot_free(struct kevo_snapshot *snap);
 
 /*
  * The same as of an earlier commit: what a snapshot taken when `version` was
- * the newest one would show, but for keys that have expired since.
+ * the newest one would show, but for keys that have expired by now.
  *
  * KEVO_EINVAL: there is no such commit yet.  KEVO_EHISTORY: it is no longer
  * kept.  What was brought into sorted tables keeps only the newest record of
@@ -343,9 +344,9 @@ int kevo_sync(struct kevo *db);
  * database is what they do one after the other, in the order of their
  * commits, each having read what those before it left.  A transaction that
  * only reads sees the database as of one commit; so does one that could
- * write and did not.  Readers outside never wait for any of them.  Time does
- * not stand still meanwhile: a record whose time comes is absent from then on
- * for its gets and moves, too.
+ * write and did not.  Readers outside never wait for any of them.  Its clock
+ * stands still meanwhile: a record that had not expired when it began, or when
+ * what it read was read again, is there to its end.
  *
  *   without a flag     the write lock is taken at the beginning and kept:
  *                      what is read is the newest state, and nobody can

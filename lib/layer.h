@@ -62,13 +62,13 @@ void kv_layer_init(struct kv_layer *l, struct kevo *db,
     struct kv_layer *below, uint64_t limit);
 
 /*
- * A shared one, owned by this handle, over what is at commit seq.  Or the one
- * of a number that another process owns.
+ * A shared one, owned by this handle, over what is at commit seq by the clock
+ * now_ns.  Or the one of a number that another process owns.
  *
  * On failure the layer holds nothing and need not be released.
  */
 int kv_layer_share(struct kv_layer *l, struct kevo *db,
-    struct kv_layer *below, uint64_t seq);
+    struct kv_layer *below, uint64_t seq, uint64_t now_ns);
 int kv_layer_join(struct kv_layer *l, struct kevo *db, uint64_t number);
 
 /* Close and free what it holds; the files of one that this handle owns are

@@ -71,7 +71,7 @@ create_owned(struct kv_layer *l, uint64_t *number, int *out)
 
 int
 kv_layer_share(struct kv_layer *l, struct kevo *db, struct kv_layer *below,
-    uint64_t seq)
+    uint64_t seq, uint64_t now_ns)
 {
 	uint64_t number;
 	int fd = -1, rc;
@@ -92,7 +92,7 @@ kv_layer_share(struct kv_layer *l, struct kevo *db, struct kv_layer *below,
 	l->head = (void *)l->ops.p;
 	l->owner = 1;
 	kv_txn_head_init(l->head, kv_db_control(db)->id, number,
-	    below != NULL ? below->head : NULL, seq);
+	    below != NULL ? below->head : NULL, seq, now_ns);
 	atomic_store(&l->head->reserved, l->ops.room);
 	l->batch.len = KV_LAYER_START;
 	enlist(l);

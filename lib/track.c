@@ -187,6 +187,7 @@ check_key(const struct kv_reread *r, const struct entry *e)
 		return kv_index_missing(r->db);
 	if (rc < 0)
 		return rc;
+	rc = kv_unexpired(rc, &rec, r->now_ns);
 	return (rc == 0 ? rec.version : 0) == e->version ? 0 :
 	    key_conflict(r->db, e->from, e->from_len);
 }
@@ -242,7 +243,8 @@ check_range(const struct kv_reread *r, const struct entry *e)
 {
 	struct kv_scope then = { .view = r->then, .seq = r->then_seq,
 	    .now_ns = r->then_ns };
-	struct kv_scope now = { .view = r->now, .seq = r->now_seq };
+	struct kv_scope now = { .view = r->now, .seq = r->now_seq,
+	    .now_ns = r->now_ns };
 	struct kevo_range range = { e->open_from ? NULL : e->from,
 	    e->from_len, NULL, 0 };
 	struct kevo_iter *a = NULL, *b = NULL;

@@ -51,6 +51,7 @@ struct kv_reread {
 	uint64_t then_ns;	/* the clock when it was taken */
 	struct kv_view *now;	/* kept */
 	uint64_t now_seq;
+	uint64_t now_ns;	/* and the clock */
 };
 
 /* 0, KEVO_ECONFLICT or an error. */

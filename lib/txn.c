@@ -38,7 +38,7 @@ struct kevo_txn {
 	struct kv_view *before;	/* that snapshot, under the lock: what was read
 				 * in it is there for the write that took it */
 	uint64_t seq;		/* newest commit that it reads */
-	uint64_t now_ns;	/* when the snapshot was taken */
+	uint64_t now_ns;	/* its clock, for what expires */
 	struct kv_reach below;	/* READ: how far it looks into what it is
 				 * within */
 	struct kv_track track;
@@ -273,6 +273,7 @@ share_snapshot(struct kevo_txn *t)
 	v[KV_JOIN_FIRST] = t->view->first;
 	v[KV_JOIN_ACTIVE] = t->view->last;
 	v[KV_JOIN_LIFE] = life;
+	v[KV_JOIN_NOW] = t->now_ns;
 	return kv_join_text(db, KV_JOIN_SNAPSHOT, v, &t->env);
 }
 
@@ -290,7 +291,7 @@ share_writes(struct kevo_txn *t)
 	if (db->join == NULL && (rc = kv_settle(db, t->seq)) != 0)
 		return rc;
 	kv_layer_release(&t->own);
-	rc = kv_layer_share(&t->own, db, within(db), t->seq);
+	rc = kv_layer_share(&t->own, db, within(db), t->seq, t->now_ns);
 	if (rc != 0)
 		return rc;
 	v[KV_JOIN_NUMBER] = t->own.head->number;
@@ -307,14 +308,16 @@ start(struct kevo_txn *t)
 
 	if (t->flags & KEVO_TXN_READ) {
 		rc = take_snapshot(t);
+		t->now_ns = kv_begin_now(db);
 		if (rc == 0 && (t->flags & KEVO_TXN_SHARED))
 			rc = share_snapshot(t);
 	} else if ((t->flags & KINDS) != 0 && db->join == NULL) {
 		if ((rc = kv_may_write(db)) == 0)
 			rc = take_snapshot(t);
-		t->now_ns = kv_now_ns();
+		t->now_ns = kv_begin_now(db);
 	} else {
 		rc = take_lock(t);
+		t->now_ns = kv_begin_now(db);
 		if (rc == 0 && (t->flags & KEVO_TXN_SHARED))
 			rc = share_writes(t);
 	}
@@ -415,6 +418,7 @@ get_base(struct kevo_txn *t, const void *key, size_t klen,
 
 	if (t->view != NULL) {
 		rc = kv_lookup(db, t->view, t->seq, key, klen, rec);
+		rc = kv_unexpired(rc, rec, t->now_ns);
 		if (rc >= 0 && rc != KV_RETRY && remembers(t))
 			kv_track_key(&t->track, key, klen, rc == 0 ?
 			    rec->version : 0, rc == 0 ? rec->expires_ns : 0);
@@ -440,7 +444,8 @@ get(struct kevo_txn *t, const void *key, size_t klen, struct kevo_record *rec)
 	rc = kv_layers_get(top, &r, key, klen, rec);
 	if (rc == KEVO_FALSE)
 		rc = get_base(t, key, klen, rec);
-	return (over = kv_join_check(t->db)) != 0 ? over : rc;
+	over = kv_join_check(t->db);
+	return over != 0 ? over : kv_unexpired(rc, rec, t->now_ns);
 }
 
 int
@@ -510,7 +515,7 @@ iterate(struct kevo_txn *t, const struct kevo_range *range,
     struct kevo_iter **out)
 {
 	struct kv_reach r;
-	struct kv_scope s = { .reach = &r,
+	struct kv_scope s = { .reach = &r, .now_ns = t->now_ns,
 	    .txn = t->until_ms != 0 ? t : NULL };
 	int rc;
 
@@ -536,11 +541,12 @@ struct sound {
 };
 
 static int
-read_again(struct kevo_txn *t, struct kv_view *now, uint64_t seq)
+read_again(struct kevo_txn *t, struct kv_view *now, uint64_t seq,
+    uint64_t now_ns)
 {
 	struct kv_reread r = { .db = t->db, .then = t->view,
 	    .then_seq = t->seq, .then_ns = t->now_ns, .now = now,
-	    .now_seq = seq };
+	    .now_seq = seq, .now_ns = now_ns };
 
 	return kv_track_check(&t->track, &r);
 }
@@ -567,7 +573,7 @@ look_ahead(struct kevo_txn *t, struct sound *s)
 	    kv_view_take(db, &now, &visible) != 0)
 		return 0;
 	rc = now->generation == s->generation ? read_again(t, now,
-	    s->end.seq) : KV_RETRY;
+	    s->end.seq, t->now_ns) : KV_RETRY;
 	kv_view_release(now);
 	return rc == 0;
 }
@@ -587,38 +593,40 @@ is_still_sound(struct kevo_txn *t, const struct sound *s)
 
 /* Under WRITER. */
 static int
-validate(struct kevo_txn *t)
+validate(struct kevo_txn *t, uint64_t now_ns)
 {
 	struct kv_view *now;
 	int rc;
 
 	if ((rc = keep_newest(t, &now)) != 0)
 		return rc;
-	rc = read_again(t, now, kv_tail(t->db->ctl)->seq);
+	rc = read_again(t, now, kv_tail(t->db->ctl)->seq, now_ns);
 	kv_view_release(now);
 	return rc;
 }
 
 /*
- * From the snapshot to the newest state.  Without the lock the transaction is
- * as it was; after a conflict it is over.  That answer tells of a commit that
- * may not be durable yet.
+ * From the snapshot to the newest state, and from its clock to now.  Without
+ * the lock the transaction is as it was; after a conflict it is over.  That
+ * answer tells of a commit that may not be durable yet.
  */
 static int
 lock_and_validate(struct kevo_txn *t)
 {
 	struct kevo *db = t->db;
-	uint64_t then = t->seq, now;
+	uint64_t then = t->seq, now, now_ns;
 	struct sound s;
 	int ahead = look_ahead(t, &s), rc, r;
 
 	if ((rc = take_lock(t)) != 0)
 		return rc;
 	now = t->seq;
+	now_ns = kv_now_ns();
 	t->seq = then;
-	rc = ahead && is_still_sound(t, &s) ? 0 : validate(t);
+	rc = ahead && is_still_sound(t, &s) ? 0 : validate(t, now_ns);
 	t->seq = now;
 	if (rc == 0) {
+		t->now_ns = now_ns;
 		t->before = t->view;
 		t->view = NULL;
 		kv_track_release(&t->track);

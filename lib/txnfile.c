@@ -91,7 +91,7 @@ head_hash(const struct kv_txn_head *h)
 
 void
 kv_txn_head_init(struct kv_txn_head *h, const uint8_t id[16], uint64_t number,
-    const struct kv_txn_head *parent, uint64_t seq)
+    const struct kv_txn_head *parent, uint64_t seq, uint64_t now_ns)
 {
 	struct kv_txn_end none = { KV_FRAME_LEN + KV_PAYLOAD_HEAD, 0 }, e;
 
@@ -103,6 +103,7 @@ kv_txn_head_init(struct kv_txn_head *h, const uint8_t id[16], uint64_t number,
 	h->parent = parent != NULL ? parent->number : 0;
 	h->depth = parent != NULL ? parent->depth + 1 : 0;
 	h->seq = seq;
+	h->now_ns = now_ns;
 	h->below = 0;
 	if (parent != NULL && kv_txn_end_get(parent, &e) == 0)
 		h->below = e.end;

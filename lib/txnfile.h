@@ -24,7 +24,7 @@
 struct kv_env;
 struct kv_dir;
 
-#define KV_TXN_LAYOUT		1
+#define KV_TXN_LAYOUT		2
 #define KV_TXN_HEAD_LEN		4096
 #define KV_TXN_NAME_LEN		32	/* "txn/NUMBER.txn" */
 #define KV_TXN_DEPTH		16	/* transactions within each other */
@@ -52,6 +52,7 @@ struct kv_txn_head {
 	uint64_t depth;		/* how many it is within */
 	uint64_t seq;		/* newest commit under it */
 	uint64_t below;		/* end of the one that it is within */
+	uint64_t now_ns;	/* its clock, for what expires */
 	uint64_t hash;		/* XXH3-64 of the fields before */
 
 	_Alignas(64) _Atomic uint64_t state;	/* by its owner */
@@ -86,7 +87,8 @@ int kv_txn_create_unnamed(struct kv_env *env, const struct kv_dir *dir,
 
 /* Fill in what is written once; turn and the rest are zero. */
 void kv_txn_head_init(struct kv_txn_head *h, const uint8_t id[16],
-    uint64_t number, const struct kv_txn_head *parent, uint64_t seq);
+    uint64_t number, const struct kv_txn_head *parent, uint64_t seq,
+    uint64_t now_ns);
 
 /* 0 if it is the head of this transaction of this database, or -1. */
 int kv_txn_head_check(const struct kv_txn_head *h, const uint8_t id[16],

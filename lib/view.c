@@ -334,17 +334,21 @@ kv_get_now(struct kevo *db, const void *key, size_t klen,
 	}
 }
 
-static int
-is_expired(uint64_t expires_ns)
+int
+kv_unexpired(int rc, const struct kevo_record *rec, uint64_t now_ns)
 {
-	return expires_ns != 0 && expires_ns <= kv_now_ns();
+	if (rc != 0 || rec->expires_ns == 0)
+		return rc;
+	if (now_ns == 0)
+		now_ns = kv_now_ns();
+	return rec->expires_ns <= now_ns ? KEVO_NOTFOUND : 0;
 }
 
 int
 kv_record_of(const void *key, size_t klen, uint64_t seq,
     const struct kv_op *op, struct kevo_record *rec)
 {
-	if (op->kind == KV_OP_DELETE || is_expired(op->expires_ns))
+	if (op->kind == KV_OP_DELETE)
 		return KEVO_NOTFOUND;
 	rec->key = key;
 	rec->klen = klen;

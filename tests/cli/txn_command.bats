@@ -421,6 +421,28 @@ nothing_left() {
 	is $'brief\tx\nk\tw\nz\t1' kevo-scan a.kv
 }
 
+@test "kevo-txn: its clock stands still, for whoever joins it" {
+	local how secs
+	for how in '' -R; do
+		# The next time is for a machine too slow to begin within this one.
+		for secs in 0.5 3 20; do
+			kevo-put -t $secs a.kv brief v
+			# shellcheck disable=SC2086
+			run --separate-stderr kevo-txn $how a.kv -- sh -c '
+				kevo-get @ brief >early || exit 9
+				while env -u KEVO_TXN kevo-get a.kv brief >seen; do
+					sleep 0.02
+				done
+				kevo-get @ brief; kevo-scan @
+				kevo-txn '"$how"' @ -- kevo-get @ brief'
+			[ "$status" -eq 9 ] || break
+		done
+		[ "$status" -eq 0 ]
+		equal inside "$output" $'vbrief\tv\nv'
+		run -1 kevo-get a.kv brief
+	done
+}
+
 @test "kevo-txn: import, export, pop and the shell work inside" {
 	run -0 --separate-stderr kevo-txn a.kv -- sh -ec '
 		printf "j:1\ta\nj:2\tb\n" | kevo-import -q @

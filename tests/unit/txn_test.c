@@ -664,13 +664,66 @@ test_expiry(void)
 		t = begin(db, KEVO_TXN_OPTIMISTIC);
 		u = begin(db, KEVO_TXN_OPTIMISTIC);
 	}
-	/* An own write that has expired is absent. */
+	/* An own write that had expired when it began is absent. */
 	check(db, kevo_txn_put(t, "k", 1, "v", 1, 1), "put");
 	expect(reads(t, "k", NULL));
 	kevo_txn_abort(t);
 	kevo_txn_abort(u);
 	kevo_close(db);
 	tap_report("txn: what expires has changed");
+}
+
+/* 1 if the key is what an iteration finds first, and only it. */
+static int
+only(struct kevo_iter *it, const char *key)
+{
+	struct kevo_record r;
+
+	return kevo_iter_first(it, &r) == 0 && r.klen == strlen(key) &&
+	    memcmp(r.key, key, r.klen) == 0 &&
+	    kevo_iter_next(it, &r) == KEVO_NOTFOUND;
+}
+
+/* A transaction or snapshot that began in time has the key to its end. */
+static void
+test_one_clock(unsigned flags, const char *name)
+{
+	struct kevo_write w = { .sync = KEVO_SYNC_NONE,
+	    .expires_ns = kv_now_ns() + 100000000 };
+	struct kevo *db, *other;
+	struct kevo_snapshot *s;
+	struct kevo_record r;
+	struct kevo_iter *it;
+	struct kevo_txn *t;
+	char title[80];
+
+	snprintf(title, sizeof(title), "clock-%s", name);
+	db = fresh(title);
+	other = open_db(0);
+	check(db, kevo_put(db, "k", 1, "v", 1, &w, NULL), "put");
+	check(other, kevo_snapshot_new(other, &s), "snapshot");
+	t = begin(db, flags);
+	if (kv_now_ns() >= w.expires_ns) {
+		tap_note("it was too slow to begin in time");
+	} else {
+		while (kevo_peek(other, NULL, "k", 1, &r) == 0)
+			usleep(1000);
+		expect(reads(t, "k", "v"));
+		check(db, kevo_txn_iter(t, NULL, &it), "iterate");
+		expect(only(it, "k"));
+		kevo_iter_free(it);
+		expect(kevo_peek(other, s, "k", 1, &r) == 0);
+		check(other, kevo_iter_new(other, s, NULL, &it), "iterate");
+		expect(only(it, "k"));
+		kevo_iter_free(it);
+	}
+	kevo_snapshot_free(s);
+	kevo_txn_abort(t);
+	expect(kevo_peek(db, NULL, "k", 1, &r) == KEVO_NOTFOUND);
+	kevo_close(other);
+	kevo_close(db);
+	snprintf(title, sizeof(title), "txn: %s: its clock stands still", name);
+	tap_report(title);
 }
 
 static void
@@ -954,6 +1007,10 @@ main(void)
 	test_dropped();
 	test_read_is_written();
 	test_expiry();
+	test_one_clock(0, "immediate");
+	test_one_clock(KEVO_TXN_READ, "read");
+	test_one_clock(KEVO_TXN_DEFERRED, "deferred");
+	test_one_clock(KEVO_TXN_OPTIMISTIC, "optimistic");
 	test_too_much_read();
 	test_time();
 	test_time_of_iterator();
