@@ -64,6 +64,11 @@ for ((r = 1; r <= ROUNDS; r++)); do
     row 'kevo-restore' restore
 done
 
+median() { # of microseconds
+    sort -n | awk '{ a[NR] = $1 } END { printf "median %.2f ms, 90 %% below %.2f ms, longest %.2f ms\n",
+        a[int((NR + 1) / 2)] / 1000, a[int(NR * .9)] / 1000, a[NR] / 1000 }'
+}
+
 echo '== from the end of a durable put to a get on the replica'
 fresh; replica; follow
 kevo-put p.kv first x
@@ -74,6 +79,20 @@ for ((i = 0; i < 200; i++)); do
     until kevo-get r.kv "k$i" >/dev/null; do :; done
     e=$(date +%s%N)
     echo $(((e - s) / 1000))
-done | sort -n | awk '{ a[NR] = $1 } END { printf "median %.1f ms, 90 %% below %.1f ms, longest %.1f ms\n",
-    a[int((NR + 1) / 2)] / 1000, a[int(NR * .9)] / 1000, a[NR] / 1000 }'
+done | median
+stop
+
+echo '== from the end of a durable put to its line from kevo-watch'
+fresh
+kevo-put p.kv first x
+mkfifo lines
+kevo-watch --since=1 p.kv >lines &
+link=$!
+exec 3<lines
+for ((i = 0; i < 200; i++)); do
+    kevo-put p.kv "k$i" v
+    s=${EPOCHREALTIME/./}
+    read -r line <&3
+    echo $((${EPOCHREALTIME/./} - s))
+done | median
 exit 0
