@@ -229,6 +229,32 @@ lacks_successor(const struct walk *w, const struct kv_walk *k)
 	    w->f.counter >= w->ck->version->first_segment;
 }
 
+/* The newest segment's file has the length of its capacity from before its
+ * first record until its seal shortens it.  Beside running writers it may have
+ * got one by now. */
+static int
+is_cut_short(const struct walk *w, const struct kv_walk *k,
+    enum kv_walk_result r)
+{
+	return w->last && !w->bounded && w->f.head_ok && r != KV_WALK_SEAL &&
+	    w->f.size < w->f.head.capacity &&
+	    (r != KV_WALK_END || k->records > 0);
+}
+
+/* 1: what there is of it has to be gone through. */
+static int
+report_cut(struct walk *w, const struct kv_loss *loss, enum kv_walk_result r)
+{
+	char text[80];
+	int rc;
+
+	snprintf(text, sizeof(text), "cut short: it has %llu of %llu bytes",
+	    (unsigned long long)w->f.size,
+	    (unsigned long long)w->f.head.capacity);
+	rc = damage(w, w->f.size, w->f.head.capacity - w->f.size, loss, text);
+	return rc != 0 ? rc : r == KV_WALK_BAD;
+}
+
 static int
 report_end(struct walk *w, const struct kv_walk *k, enum kv_walk_result r)
 {
@@ -240,6 +266,8 @@ report_end(struct walk *w, const struct kv_walk *k, enum kv_walk_result r)
 		    "ends here, but more of it was on disk");
 	if (r == KV_WALK_SEAL || is_enough(w, k->seq))
 		return 0;
+	if (is_cut_short(w, k, r))
+		return report_cut(w, &loss, r);
 	if (r == KV_WALK_END && w->last && w->ck->durable <= k->seq &&
 	    !w->bounded)
 		return 0;

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -256,6 +257,40 @@ give_names(struct kv_build *b, struct kv_seg *s, const struct kv_walk *w)
 }
 
 static int
+cut_short(struct kv_build *b, const struct kv_seg *s)
+{
+	char why[120];
+
+	snprintf(why, sizeof(why), "the file ends here, without a seal, and "
+	    "must have %llu bytes: it was cut short",
+	    (unsigned long long)s->head.capacity);
+	return segment_damaged(b, s->counter, s->log_len, why);
+}
+
+/*
+ * Whoever writes into a segment has given its file the length of its capacity
+ * before, and only a seal shortens it: a shorter file lost its end, and what
+ * was there nobody knows.  But one without a record may have been in creation
+ * when the power failed, and gets its length now.
+ */
+static int
+check_length(struct kv_build *b, struct kv_seg *s, const struct kv_walk *w,
+    enum kv_walk_result r)
+{
+	char name[KV_SEGMENT_NAME_LEN];
+
+	if (r == KV_WALK_SEAL || s->log_len >= s->head.capacity)
+		return 0;
+	if (r != KV_WALK_END || w->records > 0)
+		return cut_short(b, s);
+	if (b->read_only || ftruncate(s->fd, (off_t)s->head.capacity) == 0)
+		return 0;
+	kv_segment_name(name, s->counter);
+	return kv_fail_errno(&b->db->env, kv_path(&b->db->dir, name),
+	    "extend");
+}
+
+static int
 scan_segment(struct kv_build *b, struct kv_seg *s)
 {
 	int last = s->counter == b->last;
@@ -273,6 +308,8 @@ scan_segment(struct kv_build *b, struct kv_seg *s)
 	if (last && w.seq < b->durable)
 		return segment_damaged(b, s->counter, w.off,
 		    "a record that was on disk is missing");
+	if ((rc = check_length(b, s, &w, r)) != 0)
+		return rc;
 	if (r == KV_WALK_BAD) {
 		if (kv_claims_durable(s->log, b->data_end, s->log_len, w.off,
 		    w.seq + 1))

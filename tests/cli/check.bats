@@ -135,6 +135,36 @@ newest() {
 	done
 }
 
+@test "check: the newest segment was cut short, and nothing else knows" {
+	for at in a-record between behind; do
+		rm -rf a.kv
+		kevo-init -q --set memtable_bytes=1M a.kv
+		for key in one two three; do
+			kevo-put a.kv "$key" "of $key"
+		done
+		last=$(newest a.kv/wal)
+		len=$(grep -abo 'of two' "$last" | cut -d: -f1)
+		kept=1
+		case $at in
+		between) # Before it: frame, payload, operation, key.
+			len=$((len - 40 - 8 - 8 - 3)) ;;
+		behind) len=500000 kept=3 ;;
+		esac
+		rm -r a.kv/shm
+		truncate -s "$len" "$last"
+		run -72 kevo-scan a.kv
+		matches "$output" \
+			"*wal/*.seg: damaged at byte $len:*1048576 bytes*"
+		run -72 kevo-put a.kv more 1
+		run -1 kevo-check -q a.kv
+		matches "$output" "*cut short: it has $len of 1048576 bytes*"
+		run -1 kevo-check --repair a.kv
+		kevo-check -q a.kv
+		is "$kept" kevo-scan -c a.kv
+		kevo-put a.kv more 1
+	done
+}
+
 @test "check: damage is 1, a line each, with file, place and loss" {
 	make a.kv
 	seg=$(first a.kv/wal)

@@ -81,6 +81,13 @@ test_sealed(void)
 	tap_report("log: and without damage all is there");
 }
 
+static void
+cut_last(uint64_t len)
+{
+	if (truncate(segment[segments].name, (off_t)len) != 0)
+		tap_bail("truncate: %s", strerror(errno));
+}
+
 /* The last segment has no seal; the last commit is not known to be synced
  * by anything behind it. */
 static void
@@ -90,6 +97,7 @@ test_last(void)
 	unsigned n = records_in(f);
 	uint64_t last = record_at(f, n - 1), end = record_at(f, n);
 	enum outcome o;
+	struct stat st;
 
 	flip_range(segments, 0, KV_SEGMENT_HEAD);
 	tap_report("log: each byte of the last segment's header");
@@ -116,6 +124,23 @@ test_last(void)
 		restore(f);
 	}
 	tap_report("log: so is what lies behind it");
+	for (int i = 1; i <= 30; i++) {
+		uint64_t first = record_at(f, 1), len;
+
+		len = i <= 10 ? record_at(f, (unsigned)i * n / 10) : first +
+		    tap_below((i < 20 ? end : f->len) - first);
+		cut_last(len);
+		if (!expect(refused(segments, i % 2 ? KEVO_RDONLY : 0)))
+			tap_note("%d of %d bytes", (int)len, (int)f->len);
+		restore(f);
+	}
+	tap_report("log: the last segment cut anywhere");
+	remove_shm();
+	cut_last(KV_SEGMENT_HEAD);
+	expect(open_and_compare(0) == PREFIX);
+	expect(stat(f->name, &st) == 0 && (uint64_t)st.st_size == f->len);
+	restore(f);
+	tap_report("log: one without a record gets its length again");
 }
 
 static void
