@@ -223,8 +223,7 @@ fill_directory(struct kevo *db, const char *const *settings)
 
 	if (faccessat(db->dir.fd, "FORMAT", F_OK, 0) == 0)
 		return 0;
-	if ((rc = kv_fs_check(db, KEVO_ECREATE)) != 0 ||
-	    (rc = check_unfinished(db)) != 0 ||
+	if ((rc = check_unfinished(db)) != 0 ||
 	    (rc = kv_ident_new(&db->env, &db->dir, &ident)) != 0 ||
 	    (rc = create_conf(db, &ident, settings, &conf)) != 0 ||
 	    (rc = kv_make_places(db, &ident)) != 0 ||
@@ -244,7 +243,9 @@ kv_create(struct kevo *db, const char *const *settings)
 	int64_t deadline = kv_deadline(db);
 	int fd, rc;
 
-	if ((rc = only_our_names(db)) != 0)
+	/* What is refused gets no file. */
+	if ((rc = only_our_names(db)) != 0 ||
+	    (rc = kv_fs_check(db, KEVO_ECREATE)) != 0)
 		return rc;
 	fd = kv_openat(db->dir.fd, "LOCK", O_RDWR | O_CREAT, 0666);
 	if (fd < 0)

@@ -230,10 +230,11 @@ kv_attach(struct kevo *db, int64_t deadline_ms)
 
 /* ---- opening ----------------------------------------------------------- */
 
+/* *made: it was not there. */
 static int
-open_directory(struct kevo *db)
+open_directory(struct kevo *db, int *made)
 {
-	for (int made = 0;; made = 1) {
+	for (int tries = 0;; tries++) {
 		db->dir.fd = kv_openat(AT_FDCWD, db->path,
 		    O_PATH | O_DIRECTORY, 0);
 		if (db->dir.fd >= 0)
@@ -247,7 +248,9 @@ open_directory(struct kevo *db)
 			return kv_fail(&db->env, KEVO_ENODB,
 			    "%s: no such database", db->path);
 		/* A name that exists and leads nowhere: a dangling link. */
-		if (made || (mkdir(db->path, 0777) != 0 && errno != EEXIST)) {
+		if (tries == 0 && mkdir(db->path, 0777) == 0) {
+			*made = 1;
+		} else if (tries > 0 || errno != EEXIST) {
 			kv_fail_errno(&db->env, db->path, "create");
 			return KEVO_ECREATE;
 		}
@@ -269,17 +272,21 @@ find_database(struct kevo *db, const struct kevo_options *opt)
 static int
 open_db(struct kevo *db, const struct kevo_options *opt)
 {
-	int rc;
+	int rc, made = 0;
 
-	if ((rc = open_directory(db)) != 0)
+	if ((rc = open_directory(db, &made)) != 0)
 		return rc;
 	if (opt->txn != NULL && *opt->txn != '\0' &&
 	    (rc = kv_join_find(db, opt->txn)) != 0)
 		return rc;
 	/* Where control is there and sound, nothing else has to be. */
 	if (!(db->flags & KEVO_RDONLY) || kv_cold_open(db) != 0) {
-		if ((rc = find_database(db, opt)) != 0)
+		if ((rc = find_database(db, opt)) != 0) {
+			/* It goes if it is empty: nothing was created. */
+			if (made)
+				rmdir(db->path);
 			return rc;
+		}
 		if (!(db->flags & KEVO_RDONLY) && (rc = open_lock(db)) != 0)
 			return rc;
 		if ((rc = kv_attach(db, kv_deadline(db))) != 0)

@@ -166,6 +166,23 @@ with_records() {
 	is v kevo-get taken k
 }
 
+@test "a creation that its file system refuses leaves nothing behind" {
+	need strace
+	mkdir there
+	for db in n.kv there; do
+		# A network file system, by its type.
+		run -73 strace -o trace -e trace=fstatfs \
+			-e inject=fstatfs:poke_exit=@arg2=6969000000000000 \
+			kevo-put "$db" k v
+		if ! grep -q INJECTED trace && ! grep -q 0x6969 trace; then
+			skip 'this strace cannot poke'
+		fi
+		matches "$output" "*$db: on a file system*network one"
+	done
+	[ ! -e n.kv ]
+	equal there "$(ls -A there)" ''
+}
+
 @test "a directory that is something else is 65, and stays as it is" {
 	mkdir other
 	echo mine >other/file
