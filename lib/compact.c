@@ -191,7 +191,8 @@ seal(struct kv_work *w, uint64_t *last_segment, uint64_t *last_seq)
 
 	if ((rc = kv_log_lock(db)) != 0)
 		return rc;
-	if (kv_tail(db->ctl)->off > KV_SEGMENT_HEAD)
+	if (kv_tail(db->ctl)->off > KV_SEGMENT_HEAD &&
+	    (rc = kv_rotate_room(db)) == 0)
 		rc = kv_rotate(db, 0, 0, NULL);
 	*last_segment = kv_tail(db->ctl)->segment - 1;
 	*last_seq = kv_tail(db->ctl)->seq;

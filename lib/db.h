@@ -492,6 +492,13 @@ struct kv_line {
 int kv_rotate(struct kevo *db, uint64_t need, uint64_t nops,
     const struct kv_line *line);
 
+/*
+ * Is there room on the disk for what kv_rotate() makes?  Behind a seal nothing
+ * fits into the old segment any more, so who seals one that is not full looks
+ * first: 0, or KEVO_EIO with the message.
+ */
+int kv_rotate_room(struct kevo *db);
+
 /* Finish or undo what the mark says.  KV_RETRY never comes back. */
 int kv_repair(struct kevo *db);
 

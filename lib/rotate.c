@@ -72,6 +72,31 @@ create_next(struct kevo *db, const struct kv_line *line,
 	    nops * 64);
 }
 
+/* What the next segment and its index take of the disk at first, besides the
+ * filter. */
+#define NEXT_BYTES	((uint64_t)128 << 10)
+
+int
+kv_rotate_room(struct kevo *db)
+{
+	uint64_t end = kv_tail(db->ctl)->off + KV_SEAL_LEN, ahead, left;
+	uint64_t need = NEXT_BYTES + kv_index_filter_len(kv_setting(db->ctl,
+	    KV_SET_MEMTABLE_BYTES));
+	int rc = kv_free_bytes(&db->env, &db->dir, &left);
+
+	if (rc != 0)
+		return rc;
+	/* Whatever was reserved behind the seal is given back. */
+	ahead = atomic_load_explicit(&db->ctl->reserved_to,
+	    memory_order_relaxed);
+	if (ahead > end)
+		left += ahead - end;
+	return left >= need ? 0 : kv_fail(&db->env, KEVO_EIO, "%s: not "
+	    "enough room to begin a log segment: %llu bytes are needed, %llu "
+	    "are free", db->path, (unsigned long long)need,
+	    (unsigned long long)left);
+}
+
 int
 kv_rotate(struct kevo *db, uint64_t need, uint64_t nops,
     const struct kv_line *line)
@@ -129,6 +154,8 @@ seal(struct kevo *db)
 
 	if (kv_tail(db->ctl)->off == KV_SEGMENT_HEAD)
 		return KEVO_NOTFOUND;
+	if ((rc = kv_rotate_room(db)) != 0)
+		return rc;
 	rc = kv_rotate(db, 0, 0, NULL);
 	db->rotated = 1;
 	return rc == KEVO_EUNKNOWN ? KEVO_EIO : rc;	/* of no commit here */

@@ -298,6 +298,27 @@ status 0'
 	equal output "$output" $'status 74\nstatus 74\n0'
 }
 
+@test "compact: --full on a full disk leaves what still works" {
+	full_disk() {
+		kevo-init -q --set compaction=manual a.kv
+		head -c 40K /dev/zero >ballast
+		records 0 40000 | kevo-put -i -b 20 a.kv 2>/dev/null
+		echo "status $?"
+		rm ballast
+		kevo-put a.kv before 1
+		n=$(kevo-scan -c a.kv)
+		kevo-compact --full a.kv
+		echo "status $?"
+		kevo-put a.kv after 1 && kevo-delete a.kv before &&
+			echo 'works'
+		[ "$(kevo-scan -c a.kv)" = "$n" ] || echo lost
+		kevo-check -q a.kv
+	}
+	on_disk 2M full_disk records
+	equal output "$output" $'status 74\nstatus 74\nworks'
+	matches "$stderr" 'kevo-compact: *room to begin a log segment*'
+}
+
 @test "compact: killed on a full disk, anywhere, it harms nothing" {
 	full_disk() {
 		small a.kv
