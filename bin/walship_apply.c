@@ -170,19 +170,52 @@ plan_for(struct apply *p)
 
 /* It will have the longer one of both histories. */
 static void
+plan_history(struct apply *p)
+{
+	int rc;
+
+	for (size_t i = p->plan.n; i < p->a->history.n; i++)
+		if ((rc = kv_history_add(&p->a->env, &p->plan,
+		    &p->a->history.v[i])) != 0)
+			apply_fail(p, rc);
+}
+
+static void
 plan(struct apply *p)
 {
 	struct stat st;
-	int rc;
 
 	if (stat(p->into, &st) == 0 || errno != ENOENT)
 		plan_for(p);
 	else
 		plan_new(p);
-	for (size_t i = p->plan.n; i < p->a->history.n; i++)
-		if ((rc = kv_history_add(&p->a->env, &p->plan,
-		    &p->a->history.v[i])) != 0)
-			apply_fail(p, rc);
+	plan_history(p);
+}
+
+static void
+set_until(struct apply *p, const struct walship_until *until)
+{
+	p->until_seq = until->seq != 0 ? until->seq : UINT64_MAX;
+	p->until_ns = until->ns != 0 ? until->ns : UINT64_MAX;
+}
+
+void
+apply_would(struct kv_archive *a, const char *into,
+    const struct walship_until *until, struct kv_position *at,
+    uint64_t *time_ns)
+{
+	struct apply p = { .a = a, .into = into, .at = *at, .delay_ms = -1,
+		.dry_run = 1, .time_ns = *time_ns };
+
+	set_until(&p, until);
+	plan_history(&p);
+	apply_pass(&p);
+	warn_of_end(&p);
+	kv_history_release(&p.plan);
+	if (cli_stopped())
+		cli_die_by_signal();
+	*at = p.at;
+	*time_ns = p.time_ns;
 }
 
 static void
@@ -244,8 +277,7 @@ walship_apply(struct cli_args *a)
 	while ((id = walship_next(a, &w)) != 0)
 		if (!cli_common(&common, a, id))
 			option(&p, &into, &until, id, a->arg);
-	p.until_seq = until.seq != 0 ? until.seq : UINT64_MAX;
-	p.until_ns = until.ns != 0 ? until.ns : UINT64_MAX;
+	set_until(&p, &until);
 	walship_words_check(&w, 1, 1, "ARCHIVE");
 	if (into == NULL)
 		cli_usage("--into is missing");

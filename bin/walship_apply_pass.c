@@ -96,6 +96,7 @@ pretend(struct apply *p, const struct kv_image *img, uint64_t last,
     uint64_t chain)
 {
 	p->applied += last - p->at.seq;
+	p->time_ns = kv_image_time(img, last);
 	p->at = (struct kv_position){ img->head.epoch, img->head.nonce, last,
 		chain };
 }

@@ -13,6 +13,7 @@
 struct kevo;
 struct kv_applier;
 struct kv_archive;
+struct walship_until;
 
 struct apply {
 	struct kevo *db;	/* NULL: would be made */
@@ -30,6 +31,7 @@ struct apply {
 	uint64_t until_seq;	/* UINT64_MAX: none */
 	uint64_t until_ns;
 	uint64_t applied;
+	uint64_t time_ns;	/* of the last one, in a dry run */
 	int reached;		/* the end that was asked for */
 	int held;		/* what follows is too young */
 };
@@ -42,5 +44,14 @@ void apply_pass(struct apply *p);
 
 /* Note what the archive says of the primary, for who asks how stale we are. */
 void apply_beat(struct apply *p);
+
+/*
+ * How far the log of an archive would bring the copy `into`, which is not
+ * made yet and would be at *at.  Ends the program as apply would; else *at
+ * and *time_ns are moved on.
+ */
+void apply_would(struct kv_archive *a, const char *into,
+    const struct walship_until *until, struct kv_position *at,
+    uint64_t *time_ns);
 
 #endif /* WALSHIP_APPLY_WORK_H */

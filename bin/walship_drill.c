@@ -29,7 +29,7 @@ static const struct cli_opt opts[] = {
 	    "fail if it takes longer (90, 30m)" },
 	{ OPT_CHECK, 0, "check", CLI_REQUIRED, "COMMAND",
 	    "run by sh with KEVO_DB set; fail if it does" },
-	ROW_DRY_RUN("read the bases only, say what would be restored"),
+	ROW_DRY_RUN("read and verify, say what would be restored"),
 	ROW_QUIET,
 	ROW_VERBOSE,
 	ROW_END
@@ -206,9 +206,8 @@ walship_drill(struct cli_args *a)
 		walship_recover_failed = failed;
 	walship_recover(&drill.o, &out);
 	if (drill.o.dry_run) {
-		cli_say("%s: would be restored from a base up to commit %"
-		    PRIu64 ", and the log behind it, and checked",
-		    drill.o.from, out.at.seq);
+		cli_say("%s: would be restored up to commit %" PRIu64 ", and "
+		    "checked", drill.o.from, out.at.seq);
 		return cli_close(NULL, 0);
 	}
 	cli_at_exit(failed);

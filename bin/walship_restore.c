@@ -18,6 +18,7 @@
 #include "promote.h"
 #include "ship/ship.h"
 #include "walship.h"
+#include "walship_apply_work.h"
 #include "walship_base.h"
 #include "when.h"
 
@@ -251,6 +252,18 @@ drop_epochs(const char *path)
 		cli_die(cli_status(rc), "%s: %s", path, kevo_strerror(rc));
 }
 
+/* Is it the commit that was asked for? */
+static int
+check_until(struct kv_env *env, const struct walship_recover *o,
+    const struct kv_position *at)
+{
+	if (o->until.seq == 0 || at->seq == o->until.seq)
+		return 0;
+	return kv_ship_fail(env, KV_SHIP_GAP, "%s: need commit %" PRIu64 ", %s"
+	    " ends with %" PRIu64 "; nothing was restored", o->into,
+	    o->until.seq, o->from, at->seq);
+}
+
 static void
 look(const struct walship_recover *o, const char *path,
     struct kv_restored *out)
@@ -264,12 +277,8 @@ look(const struct walship_recover *o, const char *path,
 		drop_epochs(path);
 	db = open_result(path);
 	rc = kv_position_now(db, KV_AT_SYNCED, &out->at);
-	if (rc == 0 && o->until.seq != 0 && out->at.seq != o->until.seq) {
-		kv_ship_fail(&db->env, KV_SHIP_GAP, "%s: need commit %"
-		    PRIu64 ", %s ends with %" PRIu64 "; nothing was restored",
-		    o->into, o->until.seq, o->from, out->at.seq);
-		rc = KV_SHIP_GAP;
-	}
+	if (rc == 0)
+		rc = check_until(&db->env, o, &out->at);
 	if (rc == 0 && o->detached)
 		rc = kv_promote(db, &p, &done);
 	if (rc != 0)
@@ -360,6 +369,16 @@ set_until(struct kv_restore_options *r, const struct walship_recover *o,
 }
 
 static void
+go_on(const struct walship_recover *o, struct kv_restored *out)
+{
+	if (o->dry_run)
+		apply_would(work.l.a, o->into, &o->until, &out->at,
+		    &out->time_ns);
+	else
+		apply(o, kv_restore_path(work.r));
+}
+
+static void
 build(const struct walship_recover *o, const struct found *f,
     struct kv_restored *out)
 {
@@ -367,13 +386,16 @@ build(const struct walship_recover *o, const struct found *f,
 
 	if (rc != 0)
 		walship_fail(&work.env, rc);
-	if (o->dry_run)
-		return;
 	if (f != NULL && out->at_end && out->at.seq != o->until.seq)
-		apply(o, kv_restore_path(work.r));
+		go_on(o, out);
 	else if (o->until.ns != 0 && out->at.seq == 0)
 		cli_note("%s: no commit is as old as that: what is restored "
 		    "is empty", o->from);
+	if (o->dry_run) {
+		if ((rc = check_until(&work.env, o, &out->at)) != 0)
+			walship_fail(&work.env, rc);
+		return;
+	}
 	look(o, kv_restore_path(work.r), out);
 	if ((rc = kv_restore_check(work.r, out)) != 0 ||
 	    (rc = kv_restore_place(work.r)) != 0)
@@ -452,8 +474,9 @@ walship_restore(struct cli_args *a)
 	kv_position_print(at, &out.at);
 	when_print(when, out.time_ns);
 	if (o.dry_run)
-		cli_say("%s: would be restored from a base up to %s, and "
-		    "the log behind it", o.into, at);
+		cli_say("%s: would be restored up to commit %" PRIu64 "%s%s "
+		    "(%s)", o.into, out.at.seq, out.at.seq != 0 ? " of " : "",
+		    out.at.seq != 0 ? when : "", at);
 	else if (cli_verbose)
 		cli_note("%s: at %s, %" PRIu64 " records", o.into, at,
 		    out.records);

@@ -101,6 +101,8 @@ on_small(void *arg, const struct kv_base_member *m, const void *p,
 	kv_base_name(name, m);
 	if (r->o.member != NULL)
 		r->o.member(r->o.arg, name, len);
+	if (m->kind == KV_BASE_VERSION && kv_restore_dry_is_asked(r))
+		kv_restore_dry_version(r, p, len);
 	if (m->kind == KV_BASE_HEAD || r->o.dry_run)
 		return 0;
 	if (m->kind == KV_BASE_VERSION &&
@@ -136,6 +138,8 @@ on_data(void *arg, const void *p, size_t len)
 		r->o.progress(r->o.arg, kv_tar_taken(r->in));
 	if (r->o.stopped != NULL && r->o.stopped())
 		return kv_fail(r->env, KEVO_EBUSY, "the restore was ended");
+	if (kv_restore_dry_is_asked(r))
+		return kv_restore_dry_data(r, p, len);
 	return r->o.dry_run ? 0 : kv_newdir_data(r->dir, p, len);
 }
 
@@ -146,7 +150,8 @@ on_close(void *arg)
 	int rc;
 
 	if (r->o.dry_run)
-		return 0;
+		return kv_restore_dry_is_asked(r) ?
+		    kv_restore_dry_segment(r) : 0;
 	if ((rc = kv_newdir_end(r->dir)) != 0 || !r->again)
 		return rc;
 	return kv_restore_merge(r, temporary(r->member.kind));
@@ -235,10 +240,14 @@ on_head(void *arg, const struct kv_base *b)
 
 	if (rc != 0)
 		return rc;
-	if (!r->o.dry_run && ((r->dir == NULL &&
-	    (rc = begin_dir(r, b)) != 0) || (rc = check_room(r, b)) != 0))
+	if (r->o.dry_run) {
+		if (r->archives == 0 && b->version == 0)
+			kv_restore_dry_begin(r, 0, 0);
+		return 0;
+	}
+	if (r->dir == NULL && (rc = begin_dir(r, b)) != 0)
 		return rc;
-	return 0;
+	return check_room(r, b);
 }
 
 /* ---- one archive after the other --------------------------------------- */
@@ -307,6 +316,7 @@ kv_restore_close(struct kv_restore *r)
 		return;
 	kv_tar_close(r->in);
 	kv_newdir_free(r->dir);
+	free(r->dry.log);
 	free(r->version);
 	free(r);
 }

@@ -12,6 +12,16 @@
 
 struct kv_version;
 
+/* What a dry run with an end to look for finds as the log passes by. */
+struct kv_restore_dry {
+	uint8_t *log;		/* the segment in hand */
+	uint64_t len, room;
+	int begun;		/* a version came that is not beyond the end */
+	int past;		/* a commit beyond it was seen */
+	struct kv_position at;	/* how far it leads */
+	uint64_t time_ns;
+};
+
 struct kv_restore {
 	struct kv_env *env;
 	struct kv_restore_options o;
@@ -26,6 +36,7 @@ struct kv_restore {
 	struct kv_tar_in *in;
 	struct kv_base_member member;	/* a large one */
 	int again;		/* there was one of its name before */
+	struct kv_restore_dry dry;
 };
 
 /*
@@ -52,5 +63,18 @@ struct kv_restore_reach {
  * kv_restore_build(); KV_SHIP_CORRUPT where a table is in none of the archives.
  */
 int kv_restore_make(struct kv_restore *r, const struct kv_restore_reach *a);
+
+/*
+ * The same question without a directory, if one is asked for (is_asked): a
+ * version that came, a piece of a segment, its end, and the answer, as
+ * kv_restore_build() gives it.  One segment is in memory at a time.
+ */
+int kv_restore_dry_is_asked(const struct kv_restore *r);
+void kv_restore_dry_begin(struct kv_restore *r, uint64_t seq,
+    uint64_t time_ns);
+void kv_restore_dry_version(struct kv_restore *r, const void *p, size_t len);
+int kv_restore_dry_data(struct kv_restore *r, const void *p, size_t len);
+int kv_restore_dry_segment(struct kv_restore *r);
+int kv_restore_dry_answer(struct kv_restore *r);
 
 #endif /* KV_RESTORE_IN_H */

@@ -341,6 +341,20 @@ tell(const struct kv_restore *r, const struct kv_position *at,
 	out->at_end = at->seq == r->base.end.seq;
 }
 
+static int
+build_dry(struct kv_restore *r, struct kv_restored *out)
+{
+	int rc;
+
+	if (!kv_restore_dry_is_asked(r)) {
+		tell(r, &r->base.end, r->base.time_ns, out);
+		return 0;
+	}
+	if ((rc = kv_restore_dry_answer(r)) == 0)
+		tell(r, &r->dry.at, r->dry.time_ns, out);
+	return rc;
+}
+
 /* All versions are released; they are many, and the choice is one. */
 static int
 choose_and_make(struct kv_restore *r, struct kv_restore_reach *all,
@@ -362,10 +376,8 @@ kv_restore_build(struct kv_restore *r, struct kv_restored *out)
 	struct kv_restore_reach *all;
 	int rc;
 
-	if (r->o.dry_run) {
-		tell(r, &r->base.end, r->base.time_ns, out);
-		return 0;
-	}
+	if (r->o.dry_run)
+		return build_dry(r, out);
 	all = calloc(r->nversion + 1, sizeof(*all));
 	if (all == NULL)
 		return kv_fail(r->env, KEVO_ENOMEM, "out of memory");

@@ -137,7 +137,7 @@ zz.seg: would be moved to state/reject: wrong-db: *" \
 	ok kevo-backup -o a.tar a.kv
 	equal size "${bytes##* }" "$(stat -c %s a.tar)"
 	mkdir room
-	dry 0 'ar: would be restored from a base up to commit 21, and *' \
+	dry 0 'ar: would be restored up to commit 21, and checked' \
 		kevo-walship drill -n ar --into room --check 'touch ran'
 	[ ! -e ar/state/drills ]
 	[ ! -e ran ]
@@ -166,4 +166,53 @@ zz.seg: would be moved to state/reject: wrong-db: *" \
 	dry 0 'ar: commits 61..65 would be noted as lost: a disk' \
 		kevo-walship known-loss -n ar 61-65 'a disk'
 	[ ! -e ar/state/known-loss ]
+}
+
+# like_real STATUS PATTERN WHAT...: restore -n says what the real one does, and
+# ends like it, with the same words if it fails.
+like_real() {
+	local code=$1 pattern=$2 at class
+	shift 2
+	rm -rf r.kv room
+	mkdir room
+	dry "$code" "$pattern" kevo-walship restore -n ar --into r.kv "$@"
+	at=${output##*(}
+	class=$(grep -o '^kevo-walship: [a-z-]*: ' <<<"$stderr") || true
+	run "-$code" --separate-stderr kevo-walship restore -q ar --into r.kv "$@"
+	if [ "$code" = 0 ]; then
+		equal place "${at%)}" "$(kevo-walship pos r.kv)"
+	else
+		matches "$class" 'kevo-walship: *: '
+		matches "$stderr" "*$class*"
+	fi
+	dry "$code" '*' kevo-walship drill -n ar --into room "$@"
+	equal room "$(ls -A room)" ''
+}
+
+@test "dry-run: restore verifies, and names the commit" {
+	kevo-compact --full a.kv
+	commits a.kv 21 25
+	early=$(date -u +%FT%T.%NZ)
+	commits a.kv 26 30
+	ok kevo-walship base a.kv --to ar
+	commits a.kv 31 35
+	later=$(date -u +%FT%T.%NZ)
+	commits a.kv 36 40
+	ship a.kv ar
+	like_real 0 'r.kv: would be restored up to commit 45 of 2*Z (1.*:45:*)'
+	like_real 0 'r.kv: would be restored up to commit 39 *' --until-time "$later"
+	like_real 0 'r.kv: would be restored up to commit 36 *' --until-seq 36
+	# Inside of the base, and before what it has the log of.
+	like_real 0 'r.kv: would be restored up to commit 27 *' \
+		--until-time "$early"
+	like_real 0 'r.kv: would be restored up to commit 23 *' --until-seq 23
+	like_real 81 '' --until-seq 3
+	like_real 81 '' --until-time 2001-01-01T00:00:00Z
+	like_real 81 '' --until-seq 99
+	matches "$(kevo-walship restore -n ar --into r.kv --until-seq 99 2>&1)" \
+		'*gap: r.kv: need commit 99, ar ends with 45; *'
+	for f in ar/wal/*/*.seg; do flip "$f" "$(($(stat -c %s "$f") - 100))"
+	done
+	like_real 80 ''
+	like_real 0 'r.kv: would be restored up to commit 23 *' --until-seq 23
 }
