@@ -165,12 +165,23 @@ nap(struct conn *c)
 	    c->nap_ms * 2;
 }
 
-/* Is it worth to connect again?  A status of 80 to 89 is the other side's
- * call for a person. */
+/*
+ * Does the status of the other side call for a person?  80 to 89 do, and 64 to
+ * 74 if that is why the stream ended: its command line, its slot or its files
+ * are wrong.  But 69 may pass; and 126, 127 and 255 are of a shell and ssh.
+ */
+static int
+calls_person(int rc, int status)
+{
+	return (status >= 80 && status <= 89) || (rc == KV_SHIP_REMOTE &&
+	    status >= 64 && status <= 74 && status != 69);
+}
+
+/* Is it worth to connect again? */
 static int
 is_passing(struct conn *c, int rc, int status)
 {
-	if (status >= 80 && status <= 89)
+	if (calls_person(rc, status))
 		return 0;
 	if (rc != KV_SHIP_CORRUPT)
 		c->bad = 0;
@@ -206,7 +217,7 @@ static int
 report(struct conn *c, int rc, int status)
 {
 	struct kv_env env = *c->dest->env;
-	int theirs = status >= 80 && status <= 89;
+	int theirs = calls_person(rc, status);
 
 	if (rc == KV_SHIP_SHORT || rc == KV_SHIP_REMOTE ||
 	    rc == KV_SHIP_CORRUPT)

@@ -162,3 +162,23 @@ fill() {
 		kevo-walship slot p.kv create r1 --at "$at"
 	equal state "$(state r1)" lost
 }
+
+@test "slots: a follower stops where the other side calls for a person" {
+	run -66 --separate-stderr kevo-walship recv --apply r.kv --follow \
+		--via "$(via --slot none)"
+	matches "$stderr" '*no slot none*remote: "exec *": exit 66; next: what *'
+	for code in 64 70 74; do
+		run "-$code" --separate-stderr kevo-walship recv \
+			--apply r.kv --follow --via "exit $code"
+		matches "$stderr" "*: remote: \"exit $code\": exit $code; *"
+	done
+	# What may pass is tried again, and the next time it is told where.
+	for code in 69 75 126 127 255; do
+		rm -f tried
+		run -66 --separate-stderr kevo-walship recv --apply r.kv \
+			--follow --via "[ -e tried ] && exit 66
+			touch tried; exit $code"
+		matches "$stderr" "*exit $code; next: retried in 1 s*exit 66; *"
+		run -75 kevo-walship recv --apply r.kv --via "exit $code"
+	done
+}
