@@ -1,5 +1,5 @@
 #!/bin/bash
-# ship.sh - what followers, archives and backups cost, beside cp, tar and a writer that is alone.
+# ship.sh - what followers, archives, backups and watchers cost, beside cp and a writer that is alone.
 #
 #   ship.sh [N [ROUNDS]]      N records (1000000), rounds (5)
 #
