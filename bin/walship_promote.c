@@ -265,6 +265,11 @@ tell_promotion(struct promotion *pr, int rc)
 		cli_msg("fenced: %s; next: kevo-walship rejoin",
 		    kevo_errmsg(pr->db));
 		return kv_ship_exit(KV_SHIP_FENCED);
+	case KV_PROMOTE_BEFORE:
+		cli_msg("gap: %s; nothing was changed; next: kevo-walship "
+		    "apply, for what follows, or kevo-walship restore "
+		    "--detached, to go on from here", kevo_errmsg(pr->db));
+		return kv_ship_exit(KV_SHIP_GAP);
 	case KV_PROMOTE_BEHIND:
 		cli_msg("gap: %s; nothing was changed; next: kevo-walship "
 		    "apply, or promote --force REASON", kevo_errmsg(pr->db));

@@ -42,8 +42,8 @@ static int
 end(struct promotion *pr, enum kv_promote_class why)
 {
 	pr->out->why = why;
-	return why == KV_PROMOTE_BEHIND || why == KV_PROMOTE_LOST ?
-	    KEVO_EHISTORY : KEVO_EPERM;
+	return why == KV_PROMOTE_IS_PRIMARY || why == KV_PROMOTE_IS_FENCED ?
+	    KEVO_EPERM : KEVO_EHISTORY;
 }
 
 /* ---- looking ----------------------------------------------------------- */
@@ -166,11 +166,14 @@ choose(struct promotion *pr)
 	const struct kv_epoch *parent = kv_history_newest(&pr->history);
 
 	/* It is known that others went on, but nothing of it is here. */
-	if (parent->epoch != pr->me.epoch && parent->start != pr->me.seq)
-		return kv_fail(&pr->db->env, KEVO_EHISTORY, "%s: epoch %"
-		    PRIu32 " begins behind commit %" PRIu64 ", and this has %"
+	if (parent->epoch != pr->me.epoch && parent->start != pr->me.seq) {
+		kv_fail(&pr->db->env, KEVO_EHISTORY, "%s: epoch %" PRIu32
+		    " begins behind commit %" PRIu64 ", and this ends with %"
 		    PRIu64, pr->db->path, parent->epoch, parent->start,
 		    pr->me.seq);
+		return end(pr, pr->me.seq < parent->start ?
+		    KV_PROMOTE_BEFORE : KV_PROMOTE_IS_FENCED);
+	}
 	return kv_epoch_next(&pr->db->env, parent, pr->me.seq, pr->me.chain,
 	    pr->p->host, pr->p->reason != NULL ? pr->p->reason : "promotion",
 	    &pr->out->epoch);

@@ -44,6 +44,8 @@ enum kv_promote_class {
 	KV_PROMOTE_DONE = 0,
 	KV_PROMOTE_IS_PRIMARY,	/* it is one already */
 	KV_PROMOTE_IS_FENCED,	/* it has to rejoin first */
+	KV_PROMOTE_BEFORE,	/* a later epoch is known, and what leads there
+				 * is not here: also with force */
 	KV_PROMOTE_BEHIND,	/* the primary had commits up to `missing` */
 	KV_PROMOTE_LOST		/* another one was faster */
 };

@@ -224,3 +224,21 @@ refuses() {
 	fails 66 '*nothing.kv*' kevo-walship rejoin nothing.kv --from archive
 	fails 66 '*nothing.kv*' kevo-walship promote nothing.kv
 }
+
+@test "promote: what was restored to before a later epoch is told the way" {
+	database q.kv
+	commits q.kv 1 19
+	ship q.kv ar
+	ok kevo-walship apply ar --into c.kv
+	kevo-walship promote -q c.kv --archive ar
+	kevo-put c.kv k v
+	ship c.kv ar
+	ok kevo-walship apply ar --into old.kv --until-seq 10
+	for how in -n --quiet; do
+		fails 81 'gap: old.kv: epoch 2 begins behind commit 20, and this ends with 10; nothing was changed; next: kevo-walship apply, *' \
+			kevo-walship promote "$how" old.kv --force 'as it was'
+	done
+	ok kevo-walship apply ar --into old.kv
+	is 'old.kv: is the primary of epoch 3 behind commit 22' \
+		kevo-walship promote old.kv --force 'as it is'
+}
