@@ -8,6 +8,7 @@
 
 #include "cli.h"
 #include "cli_tool.h"
+#include "leavings.h"
 #include "outfile.h"
 
 static struct {
@@ -38,6 +39,23 @@ is_special(const char *path)
 	return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
 }
 
+/* What killed programs left of this file. */
+static void
+remove_leavings(void)
+{
+	const char *slash = strrchr(file.path, '/');
+	char *dir, *before;
+
+	dir = slash == NULL ? strdup(".") : strndup(file.path,
+	    slash == file.path ? 1 : (size_t)(slash - file.path));
+	if (dir == NULL || asprintf(&before, "%s.", slash != NULL ? slash + 1 :
+	    file.path) < 0)
+		cli_die(EX_IOERR_, "out of memory");
+	leavings_remove(dir, before, ".tmp");
+	free(before);
+	free(dir);
+}
+
 void
 outfile_open(const char *path)
 {
@@ -55,8 +73,9 @@ outfile_open(const char *path)
 	if ((file.temp = malloc(len)) == NULL)
 		cli_die(EX_IOERR_, "out of memory");
 	snprintf(file.temp, len, "%s.%u.tmp", path, (unsigned)getpid());
-	/* A left-over of an earlier process with our number is nobody's. */
+	/* One of an earlier process with our number is nobody's either. */
 	unlink(file.temp);
+	remove_leavings();
 	fd = cli_fd_high(open(file.temp, O_WRONLY | O_CREAT | O_EXCL |
 	    O_CLOEXEC, 0666));
 	if (fd < 0) {
@@ -65,6 +84,7 @@ outfile_open(const char *path)
 		cannot("cannot create", EX_CANTCREAT_);
 	}
 	file.fd = fd;
+	leavings_hold(fd);
 	cli_at_exit(remove_temp);
 	cli_signals();
 	cli_out_fd(fd, path);

@@ -2,6 +2,7 @@
  * kevo-walship drill: really restore, check, and look at the clock.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "db.h"
+#include "leavings.h"
 #include "options.h"
 #include "ship/ship.h"
 #include "walship.h"
@@ -52,6 +54,7 @@ static struct {
 	const char *check;
 	int64_t max_ms;		/* -1: no limit */
 	int64_t began_ms;
+	const char *dir;
 	char path[4096];	/* of the database */
 } drill = { .max_ms = -1 };
 
@@ -138,6 +141,25 @@ run_check(void)
 		    WEXITSTATUS(status));
 }
 
+/* A killed drill leaves what it was at, or what it had restored. */
+static void
+remove_leavings(const char *dir)
+{
+	leavings_remove(dir, ".drill-", ".kv.restore");
+	leavings_remove(dir, "drill-", ".kv");
+}
+
+/* For as long as the program runs, while it is looked at. */
+static void
+hold_result(void)
+{
+	int fd = open(drill.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		fail("%s: it is gone: %s", drill.path, strerror(errno));
+	leavings_hold(fd);
+}
+
 static void
 check_time(void)
 {
@@ -190,6 +212,7 @@ parse(struct cli_args *a)
 	if ((size_t)snprintf(drill.path, sizeof(drill.path), "%s/drill-%u.kv",
 	    drill.o.into, (unsigned)getpid()) >= sizeof(drill.path))
 		cli_usage("--into: the name is too long");
+	drill.dir = drill.o.into;
 	drill.o.into = drill.path;
 }
 
@@ -202,8 +225,10 @@ walship_drill(struct cli_args *a)
 	parse(a);
 	cli_signals();
 	drill.began_ms = kv_mono_ms();
-	if (!drill.o.dry_run)
+	if (!drill.o.dry_run) {
 		walship_recover_failed = failed;
+		remove_leavings(drill.dir);
+	}
 	walship_recover(&drill.o, &out);
 	if (drill.o.dry_run) {
 		cli_say("%s: would be restored up to commit %" PRIu64 ", and "
@@ -211,6 +236,7 @@ walship_drill(struct cli_args *a)
 		return cli_close(NULL, 0);
 	}
 	cli_at_exit(failed);
+	hold_result();
 	run_check();
 	check_time();
 	cli_at_exit(NULL);

@@ -257,3 +257,36 @@ put() {
 		"$root/contrib/systemd/kevo-walship-drill@.service")
 	ok sh -c "${command//%f/archive}"
 }
+
+# dead: the number of a process that has ended.
+dead() {
+	local pid
+	sleep 0 &
+	pid=$!
+	wait "$pid"
+	echo "$pid"
+}
+
+@test "drill and backup: what a killed one left is removed, and nothing else" {
+	database l.kv
+	commits l.kv 1 20
+	ok kevo-walship base l.kv --to lar
+	mkdir room
+	gone=$(dead)
+	mkdir -p "room/.drill-$gone.kv.restore/wal" "room/drill-$gone.kv/wal"
+	echo x | tee "room/.drill-$gone.kv.restore/wal/x" >"room/drill-$gone.kv/x"
+	# Of a process that lives, of another form, and held by somebody.
+	mkdir "room/drill-$$.kv" "room/drill-0$gone.kv" "room/drill-$gone.kv2"
+	held=$(dead)
+	mkdir "room/drill-$held.kv"
+	exec 9<"room/drill-$held.kv"
+	flock -n 9
+	ok kevo-walship drill lar --into room --check 'test -d "$KEVO_DB"'
+	equal room "$(ls -A room | sort)" "$(printf '%s\n' "drill-$$.kv" \
+		"drill-0$gone.kv" "drill-$gone.kv2" "drill-$held.kv" | sort)"
+	exec 9<&-
+	touch "b.tar.$gone.tmp" "b.tar.$$.tmp" "c.tar.$gone.tmp"
+	ok kevo-backup -o b.tar l.kv
+	equal files "$(echo b.tar* c.tar*)" \
+		"b.tar b.tar.$$.tmp c.tar.$gone.tmp"
+}
