@@ -220,3 +220,26 @@ teardown() { common_teardown; }
 	flip empty/KEVO-ARCHIVE 20
 	fails 72 'empty/KEVO-ARCHIVE: damaged' kevo-walship send a.kv --to empty
 }
+
+@test "send: an archive ends at a gap, stays good, and a new one is begun" {
+	kevo-init -q --set compaction=manual g.kv
+	kevo-put --sync=full g.kv a 1
+	ok kevo-walship base g.kv --to ar
+	ok kevo-walship send g.kv --to ar
+	at=$(kevo-walship pos ar)
+	for s in g.kv/slots/*; do kevo-walship slot -q g.kv drop "${s##*/}"; done
+	for i in 2 3 4; do
+		kevo-put --sync=full g.kv a "$i"
+		kevo-compact --full -q g.kv
+	done
+	fails 81 'gap: ar: need commit 2, the log of g.kv begins at *, ar ends there; next: kevo-walship base g.kv --to NEW' \
+		kevo-walship send g.kv --to ar
+	is "$at" kevo-walship pos ar
+	ok kevo-walship status ar
+	ok kevo-walship restore ar --into old.kv
+	is 1 kevo-get old.kv a
+	ok kevo-walship base g.kv --to new
+	ok kevo-walship send g.kv --to new
+	ok kevo-walship restore new --into r.kv
+	is 4 kevo-get r.kv a
+}
