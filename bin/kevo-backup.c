@@ -178,9 +178,7 @@ parse(struct backup *b, struct cli_args *a)
 		cli_usage("-o: the name of the file is empty");
 	if (b->output != NULL && strcmp(b->output, "-") == 0)
 		b->output = NULL;
-	if (b->dry_run)
-		b->output = NULL;
-	else if (b->output == NULL && isatty(1))
+	if (!b->dry_run && b->output == NULL && isatty(1))
 		cli_usage_hint("name a file with -o, or send it into a pipe",
 		    "an archive does not go to a terminal");
 }
@@ -205,11 +203,13 @@ main(int argc, char *argv[])
 	cli_signals();
 	if (b.base != NULL)
 		read_parent(&b);
-	if (b.output != NULL)
+	if (b.output != NULL && b.dry_run)
+		outfile_check(b.output);
+	else if (b.output != NULL)
 		outfile_open(b.output);
 	if ((rc = kv_base_write(db, &b.w, &base)) != 0)
 		backup_fail(&db->env, rc);
-	if (b.output != NULL)
+	if (b.output != NULL && !b.dry_run)
 		outfile_finish();
 	if (b.dry_run)
 		say_dry(&b, &base);

@@ -39,16 +39,51 @@ is_special(const char *path)
 	return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
 }
 
+/* The directory of a path, to be freed. */
+static char *
+directory_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *dir = slash == NULL ? strdup(".") : strndup(path,
+	    slash == path ? 1 : (size_t)(slash - path));
+
+	if (dir == NULL)
+		cli_die(EX_IOERR_, "out of memory");
+	return dir;
+}
+
+void
+outfile_check(const char *path)
+{
+	struct stat st;
+	char *dir;
+
+	file.path = path;
+	if (is_special(path)) {
+		if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+			errno = EISDIR;
+		else if (faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0)
+			return;
+		cannot("cannot open", EX_CANTCREAT_);
+	}
+	dir = directory_of(path);
+	if (stat(dir, &st) == 0 && !S_ISDIR(st.st_mode)) {
+		errno = ENOTDIR;
+		cannot("cannot create", EX_CANTCREAT_);
+	}
+	if (faccessat(AT_FDCWD, dir, W_OK | X_OK, AT_EACCESS) != 0)
+		cannot("cannot create", EX_CANTCREAT_);
+	free(dir);
+}
+
 /* What killed programs left of this file. */
 static void
 remove_leavings(void)
 {
 	const char *slash = strrchr(file.path, '/');
-	char *dir, *before;
+	char *dir = directory_of(file.path), *before;
 
-	dir = slash == NULL ? strdup(".") : strndup(file.path,
-	    slash == file.path ? 1 : (size_t)(slash - file.path));
-	if (dir == NULL || asprintf(&before, "%s.", slash != NULL ? slash + 1 :
+	if (asprintf(&before, "%s.", slash != NULL ? slash + 1 :
 	    file.path) < 0)
 		cli_die(EX_IOERR_, "out of memory");
 	leavings_remove(dir, before, ".tmp");
@@ -99,16 +134,9 @@ outfile_fd(void)
 static void
 sync_directory(void)
 {
-	char *dir = strdup(file.path), *slash;
-	int fd;
+	char *dir = directory_of(file.path);
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	if (dir == NULL)
-		cli_die(EX_IOERR_, "out of memory");
-	slash = strrchr(dir, '/');
-	if (slash != NULL)
-		slash[slash == dir ? 1 : 0] = '\0';
-	fd = open(slash != NULL ? dir : ".", O_RDONLY | O_DIRECTORY |
-	    O_CLOEXEC);
 	if (fd < 0 || fsync(fd) != 0)
 		cannot("cannot sync its directory", EX_IOERR_);
 	close(fd);

@@ -14,6 +14,10 @@
  */
 void outfile_open(const char *path);
 
+/* End the program as outfile_open() would, as far as it can be told without
+ * making a file. */
+void outfile_check(const char *path);
+
 /* The descriptor of the new file; -1: there is none. */
 int outfile_fd(void);
 

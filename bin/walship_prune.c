@@ -380,7 +380,8 @@ prune(struct prune *p)
 {
 	int rc;
 
-	if ((rc = kv_archive_lock(p->a, "kevo-walship prune")) != 0 ||
+	if ((!p->dry_run && (rc = kv_archive_lock(p->a,
+	    "kevo-walship prune")) != 0) ||
 	    (rc = kv_archive_list(p->a)) != 0 ||
 	    (rc = kv_archive_each(p->a, "base", add_base, p)) != 0)
 		fail(p, rc);

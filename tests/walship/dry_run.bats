@@ -136,11 +136,25 @@ zz.seg: would be moved to state/reject: wrong-db: *" \
 	bytes=${output%% bytes*}
 	ok kevo-backup -o a.tar a.kv
 	equal size "${bytes##* }" "$(stat -c %s a.tar)"
+	for to in nosuch/x . a.kv/FORMAT/x; do
+		dry 73 '' kevo-backup -n -o "$to" a.kv
+		said=$stderr
+		run -73 --separate-stderr kevo-backup -o "$to" a.kv
+		equal message "$stderr" "$said"
+	done
 	mkdir room
 	dry 0 'ar: would be restored up to commit 21, and checked' \
 		kevo-walship drill -n ar --into room --check 'touch ran'
 	[ ! -e ar/state/drills ]
 	[ ! -e ran ]
+}
+
+@test "dry-run: prune does not even take the lock" {
+	ok kevo-walship base a.kv --to ar
+	ship a.kv ar
+	commits a.kv 21 25
+	ok kevo-walship base a.kv --to ar
+	dry 0 'would remove base/*' kevo-walship prune -n ar --keep-bases 1
 }
 
 @test "dry-run: slots and losses" {
