@@ -335,7 +335,9 @@ full_merges(struct kv_work *w, struct kv_full *f)
 	return 0;
 }
 
-/* A new segment needs room, which the log may have to make first. */
+/* A new segment needs room, which the log may have to make first.  Where all
+ * of that is in tables the reserve has it, and the flush's room as well; it
+ * goes before WRITER is taken, which ends the rotation that has failed. */
 static int
 seal_somehow(struct kv_work *w, uint64_t *last_segment, uint64_t *last_seq)
 {
@@ -344,6 +346,10 @@ seal_somehow(struct kv_work *w, uint64_t *last_segment, uint64_t *last_seq)
 
 	if (rc == KEVO_EIO && kv_flush(w, &flushed) == 0 && flushed > 0 &&
 	    kv_sweep(w) == 0)
+		rc = seal(w, last_segment, last_seq);
+	/* A failed sync takes control from us. */
+	if (rc == KEVO_EIO && w->db->ctl != NULL &&
+	    kv_sealed_now(w->db) == 0 && kv_spare_drop(w->db))
 		rc = seal(w, last_segment, last_seq);
 	return rc;
 }

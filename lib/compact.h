@@ -53,8 +53,8 @@ struct kv_work {
 	uint64_t deleted, expired;	/* of p.dropped */
 	int merging;		/* then a flush may come in between */
 	int flushing;		/* we have FLUSH */
-	int tight;		/* this flush takes one segment, and may take
-				 * the reserve */
+	int tight;		/* this flush takes one segment; the reserve,
+				 * too, if kv_spare_may_take() */
 	struct kv_mark merge;	/* when it began */
 	uint64_t *taken;	/* tables that others have locked, or for
 				 * which there is no room */
@@ -311,6 +311,13 @@ int kv_sweep(struct kv_work *w);
 
 /* Room on disk that a flush may take when there is no other; 0: none. */
 uint64_t kv_spare_bytes(const struct kevo *db);
+
+/* May this call's flush take it?  Not what writers do or start by
+ * themselves. */
+int kv_spare_may_take(const struct kv_work *w);
+
+/* Give its room to whoever takes it first; 0: there is none. */
+int kv_spare_drop(struct kevo *db);
 
 /*
  * Make it or remove it, as the tables of the newest version and the free

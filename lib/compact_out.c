@@ -141,7 +141,8 @@ fill_spec(const struct kv_out *o, struct kv_table_spec *s)
 	codec = kv_setting(c, KV_SET_COMPRESSION) >> (8 * o->level) & 0xff;
 	s->codec = codec & 7;
 	s->codec_level = (int8_t)(codec >> 3);
-	s->reserve = o->w->tight ? KV_SPARE_NAME : NULL;
+	s->reserve = o->w->tight && kv_spare_may_take(o->w) ? KV_SPARE_NAME :
+	    NULL;
 }
 
 static int

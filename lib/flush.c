@@ -218,7 +218,8 @@ has_room(struct flush *f)
 	struct kevo *db = f->w->db;
 	uint64_t left = 0;
 
-	if (f->w->tight && kv_free_bytes(&db->env, &db->dir, &left) == 0 &&
+	if (f->w->tight && kv_spare_may_take(f->w) &&
+	    kv_free_bytes(&db->env, &db->dir, &left) == 0 &&
 	    kv_room_for(f->ops.bytes) <= left + kv_spare_bytes(db))
 		return 0;
 	return kv_work_room(f->w, f->ops.bytes, "bring the log into tables");

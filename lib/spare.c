@@ -13,7 +13,8 @@
  * brought into a table of the same size, and then the log goes, with its
  * index, which is more.  So a file is kept that is as large as that table.
  * The flush does not remove it, for then writers would take its room: it
- * becomes the table.
+ * becomes the table.  If all of the log but the active segment is in tables,
+ * a full run gives it away for the next one.
  *
  * It is for databases that are many times its size, on disks that have room.
  */
@@ -42,6 +43,26 @@ kv_spare_bytes(const struct kevo *db)
 	    !S_ISREG(st.st_mode) || st.st_nlink != 1)
 		return 0;
 	return (uint64_t)st.st_blocks * 512;
+}
+
+/*
+ * While writers write on, they have the room of the log that a flush brought
+ * into the reserve at once, and in the end there is neither.  So it waits for
+ * somebody who asks for a flush or a full run; what is started when it is due
+ * leaves it.
+ */
+int
+kv_spare_may_take(const struct kv_work *w)
+{
+	return (w->c.flags & (KEVO_COMPACT_FLUSH | KEVO_COMPACT_FULL)) != 0 ||
+	    kv_setting(w->db->ctl, KV_SET_COMPACTION) != KV_COMPACTION_AUTO;
+}
+
+int
+kv_spare_drop(struct kevo *db)
+{
+	return kv_spare_bytes(db) > 0 &&
+	    unlinkat(db->dir.fd, NAME, 0) == 0;
 }
 
 static uint64_t

@@ -416,3 +416,75 @@ status 0'
 	done_with() { run kevo-compact -w 0 a.kv && [ "$status" -eq 0 ]; }
 	wait_for done_with
 }
+
+@test "compact: a disk that writers have filled is left by --full, deleting" {
+	filled() {
+		kevo-init -q --set memtable_bytes=1M --set table_bytes=1M \
+			--set level_bytes=4M --set sync=batch a.kv
+		for ((i = 0; i < 100000; i += 1000)); do
+			seq "$i" "$((i + 999))" | awk '{
+				printf "%05d\t%0400d\n", $1 * 7919 % 100003, $1
+			}' | kevo-put -i a.kv 2>/dev/null || break
+		done
+		[ "$i" -lt 100000 ] || echo 'it was not full'
+		# What runs by itself has left the reserve, while others wrote.
+		kevo-compact a.kv 2>/dev/null
+		cat /dev/zero >ballast 2>/dev/null
+		[ -e a.kv/reserve ] || echo 'no reserve'
+		sum=$(kevo-scan a.kv | cksum)
+		n=$(kevo-scan -c a.kv)
+		gone=$(kevo-scan -c -P 00 a.kv)
+		[ "$gone" -gt 0 ] || echo 'nothing to delete'
+		# One that a writer has started may be at the log yet.
+		for ((i = 0; i < 20; i++)); do
+			kevo-compact --full a.kv 2>/dev/null
+			[ -e a.kv/reserve ] || break
+			sleep 0.05
+		done
+		[ "$(kevo-scan a.kv | cksum)" = "$sum" ] || echo lost
+		kevo-delete -P 00 a.kv
+		echo "status $?"
+		kevo-compact --flush a.kv
+		echo "status $?"
+		[ "$(kevo-scan -c a.kv)" -eq "$((n - gone))" ] || echo wrong
+		kevo-scan -c -P 00 a.kv
+		kevo-check -q a.kv
+	}
+	on_disk 20M filled
+	equal 'standard error' "$stderr" ''
+	equal output "$output" $'status 0\nstatus 0\n0'
+}
+
+@test "compact: on a full disk --full seals the log where the reserve was" {
+	sealing() {
+		fill() {
+			seq "$1" "$2" |
+				awk '{ printf "%05d\t%0400d\n", $1, $1 }'
+		}
+		kevo-init -q --set memtable_bytes=1M --set table_bytes=1M \
+			--set compaction=manual a.kv
+		for ((i = 0; i < 28000; i += 4000)); do
+			fill "$i" "$((i + 3999))" | kevo-put -i a.kv
+			kevo-compact --full a.kv
+		done
+		[ -e a.kv/reserve ] || echo 'no reserve'
+		fill 28000 29500 | kevo-put -i a.kv
+		cat /dev/zero >ballast 2>/dev/null
+		fill 29501 32000 | kevo-put -i -b 1 a.kv 2>/dev/null
+		echo "status $?"
+		ls a.kv/wal
+		n=$(kevo-scan -c a.kv)
+		kevo-compact --full a.kv 2>/dev/null
+		[ ! -e a.kv/reserve ] || echo 'the reserve is left'
+		ls a.kv/wal
+		fill 0 "$((n - 1))" | cmp - <(kevo-scan a.kv)
+		kevo-delete -P 00 a.kv
+		[ "$(kevo-scan -c a.kv)" -eq "$((n - 1000))" ] || echo wrong
+		kevo-check -q a.kv
+	}
+	on_disk 24M sealing
+	equal 'standard error' "$stderr" ''
+	matches "$output" 'status 74
++([0-9a-f]).seg
++([0-9a-f]).seg'
+}
