@@ -4,9 +4,10 @@
  * A writer makes known commits, durable and not, and copies the database
  * now and then.  Of a copy everything that was acknowledged as durable
  * stays; of the rest of the last segment each sector is there or not,
- * whatever their order, or the file ends early.  Opened without its shared
- * memory the copy must be exactly the database as of some commit, at or
- * after the last durable one, and must go on from there.
+ * whatever their order.  (The file's length was synced before its first
+ * record.)  Opened without its shared memory the copy must be exactly the
+ * database as of some commit, at or after the last durable one, and must go on
+ * from there.
  *
  * Then single bits before the durable position are turned over.  The open
  * must fail with KEVO_ECORRUPT and change nothing, unless nothing in the
@@ -385,10 +386,6 @@ tear(struct file *f, size_t from, unsigned keep)
 		for (size_t i = at; i < next; i++)
 			changed |= f->p[i] != 0;
 		memset(f->p + at, 0, next - at);
-	}
-	if (rnd(4) == 0 && f->len > from) {
-		f->len = from + rnd((unsigned)(f->len - from) + 1);
-		changed = 1;
 	}
 	return changed;
 }
