@@ -465,7 +465,8 @@ teardown() { common_teardown; }
 		children+=("$child")
 		exec 8>to
 		printf '%s\tv\n' "$sig-all-1" "$sig-all-2" >&8
-		wait_for grep -q . "/proc/$child/cmdline"
+		# Not before: the shell, and env at first, ignore SIGINT.
+		wait_for grep -aq ^kevo-put "/proc/$child/cmdline"
 		kill "-$sig" "$child"
 		ends "$number"
 		exec 8>&-
