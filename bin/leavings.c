@@ -52,6 +52,12 @@ remove_one(const char *path, const struct stat *st, int type, struct FTW *f)
 	return remove(path);
 }
 
+int
+leavings_remove_all(const char *path)
+{
+	return nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 /* Symbolic links are neither followed nor removed. */
 static void
 remove_entry(const char *dir, int at, const char *name)
@@ -67,7 +73,7 @@ remove_entry(const char *dir, int at, const char *name)
 	    (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) &&
 	    flock(fd, LOCK_EX | LOCK_NB) == 0 && snprintf(path, sizeof(path),
 	    "%s/%s", dir, name) < (int)sizeof(path))
-		(void)nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+		(void)leavings_remove_all(path);
 	close(fd);
 }
 

@@ -18,4 +18,7 @@ void leavings_hold(int fd);
  */
 void leavings_remove(const char *dir, const char *before, const char *after);
 
+/* Remove what is at path, and all below it.  0 or -1 with errno. */
+int leavings_remove_all(const char *path);
+
 #endif /* LEAVINGS_H */

@@ -3,7 +3,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -79,20 +78,11 @@ record(const char *what)
 		kv_archive_close(a);
 }
 
-static int
-remove_one(const char *path, const struct stat *st, int type, struct FTW *f)
-{
-	(void)st;
-	(void)type;
-	(void)f;
-	return remove(path);
-}
-
 static void
 remove_result(void)
 {
 	if (access(drill.path, F_OK) == 0 &&
-	    nftw(drill.path, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0)
+	    leavings_remove_all(drill.path) != 0)
 		cli_msg("%s: cannot remove: %s", drill.path, strerror(errno));
 }
 
