@@ -271,16 +271,22 @@ kv_layer_recount(struct kevo_batch *b, uint64_t len)
 
 /* ---- going back -------------------------------------------------------- */
 
+/* A batch has no bytes at all before its first operation. */
+uint64_t
+kv_layer_mark(const struct kv_layer *l)
+{
+	return l->batch.len > KV_LAYER_START ? l->batch.len : KV_LAYER_START;
+}
+
 int
 kv_layer_cut(struct kv_layer *l, uint64_t len)
 {
 	struct kevo_batch was = l->batch;
 
-	if (len < KV_LAYER_START)
-		len = KV_LAYER_START;
 	if (len == was.len || (len == KV_LAYER_START && was.len == 0))
 		return 0;
-	if (len > was.len || kv_layer_recount(&l->batch, len) != 0) {
+	if (len < KV_LAYER_START || len > was.len ||
+	    kv_layer_recount(&l->batch, len) != 0) {
 		l->batch = was;
 		return kv_fail(&l->db->env, KEVO_EINVAL, "a savepoint that the"
 		    " transaction does not have");

@@ -112,9 +112,11 @@ int kv_layer_finish(struct kv_layer *l);
 int kv_layer_append(struct kv_layer *l, const struct kevo_batch *b);
 
 /*
- * Forget what a private layer has behind byte len of its batch.  KEVO_EINVAL:
- * no operation ends there.
+ * Forget what a private layer has behind byte len of its batch, to where
+ * kv_layer_mark() said once that it goes.  KEVO_EINVAL: no operation ends
+ * there.
  */
+uint64_t kv_layer_mark(const struct kv_layer *l);
 int kv_layer_cut(struct kv_layer *l, uint64_t len);
 
 /* What a read of now sees of the layers from top on (NULL: none). */

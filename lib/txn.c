@@ -766,7 +766,7 @@ kevo_txn_savepoint(struct kevo_txn *t, uint64_t *mark)
 	int rc = may_go_back(t);
 
 	if (rc == 0)
-		*mark = t->own.batch.len;
+		*mark = kv_layer_mark(&t->own);
 	return kv_result(t->db, rc);
 }
 

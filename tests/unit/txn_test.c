@@ -839,6 +839,7 @@ test_savepoints(void)
 	expect(kevo_txn_count(t) == 1);
 	expect(kevo_txn_rollback_to(t, two) == KEVO_EINVAL);
 	expect(kevo_txn_rollback_to(t, one - 1) == KEVO_EINVAL);
+	expect(kevo_txn_rollback_to(t, 0) == KEVO_EINVAL);
 	expect(reads(t, "a", "1"));
 	check(db, kevo_txn_rollback_to(t, none), "rollback");
 	expect(reads(t, "a", NULL) && kevo_txn_count(t) == 0);
