@@ -343,6 +343,7 @@ main(void)
 	int64_t stop = now_ms() + 1000 * (int64_t)(is_long() ?
 	    seconds != NULL ? atoi(seconds) : 60 : 0);
 	unsigned n = 0;
+	char reaper[24];
 
 	seed_start();
 	accept_simulated(is_long() ? 200 : 20);
@@ -353,6 +354,10 @@ main(void)
 	if (run == MAP_FAILED)
 		bail("no memory");
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	/* A shell whose parent was killed before it began has us for one, and
+	 * must not kill us. */
+	snprintf(reaper, sizeof(reaper), "%ld", (long)getpid());
+	setenv("H_REAPER", reaper, 1);
 	set_path(NULL);
 	scratch_make(1);
 	refuse_without(0);
